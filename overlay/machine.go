@@ -1,0 +1,131 @@
+package overlay
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/maquis-go/maquis/messages"
+)
+
+// Machine is a protocol as a pure state machine; see the package comment for
+// the contract between a machine and its driver.
+type Machine interface {
+	// Step takes one event at the moment now and writes its effects to out.
+	Step(now Time, ev Event, out *Effects)
+}
+
+// Checker is implemented by machines that can verify their own invariants.
+type Checker interface {
+	// Check returns an error that names the broken invariant, or nil.
+	Check() error
+}
+
+// Event is something that happened to a machine. The set is closed.
+type Event interface{ event() }
+
+type (
+	// Start is the first event of every machine.
+	Start struct{}
+
+	// Join asks the machine to join through contacts, best first.
+	Join struct{ Contacts []Peer }
+
+	// Leave asks the machine to leave in order.
+	Leave struct{}
+
+	// Resumed tells that the driver was suspended or starved for the time
+	// given: deadlines are to be restarted before anyone is accused.
+	Resumed struct{ Gap time.Duration }
+
+	// Received is a message from a peer. Msg is immutable.
+	Received struct {
+		From Peer
+		Msg  proto.Message
+	}
+
+	// Fired is the expiry of a timer that was set and not cancelled.
+	Fired struct{ Timer Timer }
+
+	// LinkUp tells that a session is up on which the machine has a hold.
+	LinkUp struct {
+		Peer       Peer
+		Generation uint64 // of the peer, as it said in its handshake
+		Known      uint64 // the highest generation of our name that the peer remembers for another life, or for ours after it declared us down; 0 if none
+		Contact    string // the address dialed, when Connect named a contact
+		Inbound    bool   // the peer dialed
+	}
+
+	// LinkDown answers a Connect that failed, or ends a LinkUp.
+	LinkDown struct {
+		Peer    Peer
+		Reason  messages.Reason
+		Known   uint64 // with messages.ReasonDown and ReasonNameTaken: the generation that the peer remembers
+		Contact string // the address dialed, when Connect named a contact
+		Dial    bool   // the link never came up
+	}
+
+	// Measured answers Measure with the cost of the link to Peer.
+	Measured struct {
+		Peer Peer
+		Cost time.Duration
+	}
+
+	// MemberUp tells dial rules and trees that a member is to be considered.
+	MemberUp struct{ Peer Peer }
+
+	// MemberDown tells that a member is down or has left.
+	MemberDown struct{ Peer Peer }
+
+	// NeighborUp tells what lies above an overlay that a neighbor is there.
+	NeighborUp struct{ Peer Peer }
+
+	// NeighborDown ends NeighborUp.
+	NeighborDown struct {
+		Peer   Peer
+		Reason messages.Reason
+	}
+
+	// Publish asks a broadcast tree to deliver Payload at every node.
+	Publish struct {
+		ID      MessageID
+		Payload []byte
+	}
+
+	// Command is an order of the application to one kind of machine, which
+	// documents the commands that it heeds.
+	Command struct{ Order any }
+)
+
+func (Start) event()        {}
+func (Join) event()         {}
+func (Leave) event()        {}
+func (Resumed) event()      {}
+func (Received) event()     {}
+func (Fired) event()        {}
+func (LinkUp) event()       {}
+func (LinkDown) event()     {}
+func (Measured) event()     {}
+func (MemberUp) event()     {}
+func (MemberDown) event()   {}
+func (NeighborUp) event()   {}
+func (NeighborDown) event() {}
+func (Publish) event()      {}
+func (Command) event()      {}
+
+// MessageID identifies one broadcast: two equal payloads are two broadcasts.
+type MessageID struct {
+	Origin      string
+	Incarnation Incarnation
+	Seq         uint64
+}
+
+// TimerKind names a machine's timer; each machine declares its own.
+type TimerKind string
+
+// Timer is the comparable key of a timer. Unused fields stay zero.
+type Timer struct {
+	Kind TimerKind
+	Peer string // a node's name or a contact's address
+	ID   MessageID
+}

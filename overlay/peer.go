@@ -1,0 +1,83 @@
+package overlay
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Time is a moment in nanoseconds since the driver began. It is monotonic and
+// has no meaning outside its driver: only durations travel between nodes.
+type Time int64
+
+// Never is later than every moment a driver can reach.
+const Never Time = math.MaxInt64
+
+// Add returns t+d, saturating at the ends of the range.
+func (t Time) Add(d time.Duration) Time {
+	s := t + Time(d)
+	switch {
+	case d > 0 && s < t:
+		return Never
+	case d < 0 && s > t:
+		return math.MinInt64
+	}
+	return s
+}
+
+// Sub returns the duration t-u.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
+
+// String renders the moment in seconds with three decimals, as in scripts.
+func (t Time) String() string {
+	return strconv.FormatFloat(float64(t)/1e9, 'f', 3, 64) + "s"
+}
+
+// Incarnation identifies one life of a node: 64 random bits, never zero,
+// compared for equality only.
+type Incarnation uint64
+
+// String is the form in PID addresses: base 36, lower case.
+func (i Incarnation) String() string { return strconv.FormatUint(uint64(i), 36) }
+
+// ParseIncarnation reads the form that String writes. Zero is refused.
+func ParseIncarnation(s string) (Incarnation, error) {
+	u, err := strconv.ParseUint(s, 36, 64)
+	if err != nil || u == 0 {
+		return 0, fmt.Errorf("overlay: %q is not an incarnation", s)
+	}
+	return Incarnation(u), nil
+}
+
+// Peer names one life of a node and where it can be reached. It is a
+// comparable value. A Peer with an empty Name is a contact: an address from
+// a seed list or discovery of which nothing else is known yet.
+type Peer struct {
+	Name        string
+	Incarnation Incarnation
+	Addr        string // "host:port", the address advertised or, for a contact, the one to dial
+}
+
+// IsContact reports whether only the address is known.
+func (p Peer) IsContact() bool { return p.Name == "" }
+
+// Same reports whether p and q are the same life of the same node, whatever
+// their addresses.
+func (p Peer) Same(q Peer) bool { return p.Name == q.Name && p.Incarnation == q.Incarnation }
+
+// Compare orders peers by (name, incarnation), then address. The order
+// decides between simultaneous dials and makes iteration deterministic.
+func (p Peer) Compare(q Peer) int {
+	return cmp.Or(cmp.Compare(p.Name, q.Name), cmp.Compare(p.Incarnation, q.Incarnation), cmp.Compare(p.Addr, q.Addr))
+}
+
+// String is "name" where that says enough for a reader: contacts are printed
+// as "@addr".
+func (p Peer) String() string {
+	if p.IsContact() {
+		return "@" + p.Addr
+	}
+	return p.Name
+}
