@@ -1,0 +1,66 @@
+package flow
+
+// InitialWindow is how many messages a sender may have on their way before
+// the first Update: both ends know it.
+const InitialWindow = 1 << 16
+
+// Update is the report of a flow's receiver.
+type Update struct {
+	Next   uint64 // every lower number has arrived or is lost
+	Credit uint64 // the highest number that may be sent
+	Lost   uint64 // how many numbers were skipped, ever
+}
+
+// Sender is the sending end of a flow. Its zero value is ready.
+type Sender struct {
+	taken     uint64 // numbers given out
+	confirmed uint64 // numbers below and including this are done with
+	credit    uint64 // beyond the initial window
+	lost      uint64 // as last reported
+}
+
+// Take returns the next number, the first is 1. It does not look at the
+// window: ask Open before.
+func (s *Sender) Take() uint64 {
+	s.taken++
+	return s.taken
+}
+
+// Open reports whether the window admits another message.
+func (s *Sender) Open() bool { return s.taken < max(s.credit, InitialWindow) }
+
+// Next returns the number that Take will return.
+func (s *Sender) Next() uint64 { return s.taken + 1 }
+
+// Confirmed returns the lowest number that is not confirmed.
+func (s *Sender) Confirmed() uint64 { return s.confirmed + 1 }
+
+// Unconfirmed returns the range [from, to) of numbers taken and not confirmed.
+func (s *Sender) Unconfirmed() (from, to uint64) { return s.confirmed + 1, s.taken + 1 }
+
+// Update takes a report and returns how many numbers it confirms anew and how
+// many of those it reports lost. A report that goes back in time or beyond
+// what was sent is clamped: a peer's nonsense cannot open the window further
+// than a fresh one, nor confirm what was never sent.
+func (s *Sender) Update(u Update) (progress, lost uint64) {
+	next := min(u.Next, s.taken+1)
+	if next > s.confirmed+1 {
+		progress = next - 1 - s.confirmed
+		s.confirmed = next - 1
+	}
+	s.credit = max(s.credit, min(u.Credit, s.confirmed+4*InitialWindow))
+	if u.Lost > s.lost {
+		lost = min(u.Lost-s.lost, progress)
+		s.lost = u.Lost
+	}
+	return progress, lost
+}
+
+// Begin is called when another carrier takes over after one that died.
+// Numbers from unwritten on are still queued and will travel on the new
+// carrier; those between the last confirmed one and unwritten were written to
+// the dead one. It returns what the Begin frame says.
+func (s *Sender) Begin(unwritten uint64) (base, abandoned uint64) {
+	base = min(max(unwritten, s.confirmed+1), s.taken+1)
+	return base, base - 1 - s.confirmed
+}
