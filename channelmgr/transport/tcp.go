@@ -1,0 +1,119 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"time"
+)
+
+// TCP is the transport of real networks. Its zero value is ready.
+type TCP struct {
+	// Buffer is the size of the socket buffers in bytes; 0 means 128 KiB.
+	// Small buffers pace a bulk transfer, so that it does not own the machine
+	// and small messages on other links are not held up.
+	Buffer int
+}
+
+// Times after which the kernel gives up on a peer that does not answer, so
+// that a half-open connection is found in seconds.
+const (
+	keepIdle     = 5 * time.Second
+	keepInterval = time.Second
+	keepCount    = 3
+	userTimeout  = 10 * time.Second
+)
+
+// Name implements Transport.
+func (TCP) Name() string { return "tcp" }
+
+// Listen implements Transport.
+func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	lc := net.ListenConfig{KeepAlive: -1}
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return tcpListener{ln, t}, nil
+}
+
+// Dial implements Transport.
+func (t TCP) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{KeepAlive: -1}
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return t.tune(c)
+}
+
+type tcpListener struct {
+	net.Listener
+	t TCP
+}
+
+func (l tcpListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.t.tune(c)
+}
+
+// tune sets the options of a connection.
+func (t TCP) tune(c net.Conn) (net.Conn, error) {
+	tc, ok := c.(*net.TCPConn)
+	if !ok {
+		return c, nil
+	}
+	size := t.Buffer
+	if size == 0 {
+		size = 128 << 10
+	}
+	_ = tc.SetReadBuffer(size)
+	_ = tc.SetWriteBuffer(size)
+	_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepIdle, Interval: keepInterval, Count: keepCount})
+	raw, err := tc.SyscallConn()
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	setUserTimeout(raw, userTimeout)
+	tcp := &tcpConn{TCPConn: tc, raw: raw}
+	tcp.try = tcp.tryOnce
+	return tcp, nil
+}
+
+// tcpConn adds a write that never blocks.
+type tcpConn struct {
+	*net.TCPConn
+	raw syscall.RawConn
+	try func(fd uintptr) bool // made once, so that TryWrite does not allocate
+	p   []byte
+	n   int
+	err error
+}
+
+// TryWrite implements TryWriter with one non-blocking system call.
+func (c *tcpConn) TryWrite(p []byte) (int, error) {
+	c.p, c.n, c.err = p, 0, nil
+	err := c.raw.Write(c.try)
+	n := c.n
+	c.p = nil
+	if err == nil {
+		err = c.err
+	}
+	return n, err
+}
+
+func (c *tcpConn) tryOnce(fd uintptr) bool {
+	n, err := writeFD(fd, c.p)
+	c.n = max(n, 0)
+	if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+		c.err = err
+	}
+	return true // never wait for the socket to become writable
+}
+
+// Gather writes many buffers with one system call.
+func (c *tcpConn) Gather(bufs *net.Buffers) (int64, error) { return bufs.WriteTo(c.TCPConn) }

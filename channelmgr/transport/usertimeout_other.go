@@ -1,0 +1,12 @@
+//go:build !linux
+
+package transport
+
+import (
+	"syscall"
+	"time"
+)
+
+// setUserTimeout does nothing where the option is missing: heartbeats find a
+// half-open link there.
+func setUserTimeout(syscall.RawConn, time.Duration) {}
