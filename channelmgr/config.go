@@ -1,0 +1,104 @@
+package channelmgr
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/maquis-go/maquis/channelmgr/handshake"
+	"github.com/maquis-go/maquis/channelmgr/transport"
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// Timing holds the durations of the link layer. Zero fields mean defaults.
+type Timing struct {
+	Heartbeat        time.Duration // between pings on an otherwise quiet control link; 500 ms
+	SilentAfter      time.Duration // a control link that brought nothing for so long has ended; 5 s
+	DialTimeout      time.Duration // 3 s
+	HandshakeTimeout time.Duration // 5 s, all of it
+	WriteTimeout     time.Duration // one flush that makes no progress for so long ends the link; 10 s
+	BackoffMin       time.Duration // between data-link dials that fail; 100 ms
+	BackoffMax       time.Duration // 5 s
+	IdleAfter        time.Duration // a data link without traffic is closed; 30 s
+}
+
+func (t Timing) withDefaults() Timing {
+	t.Heartbeat = cmp.Or(t.Heartbeat, 500*time.Millisecond)
+	t.SilentAfter = cmp.Or(t.SilentAfter, 5*time.Second)
+	t.DialTimeout = cmp.Or(t.DialTimeout, 3*time.Second)
+	t.HandshakeTimeout = cmp.Or(t.HandshakeTimeout, 5*time.Second)
+	t.WriteTimeout = cmp.Or(t.WriteTimeout, 10*time.Second)
+	t.BackoffMin = cmp.Or(t.BackoffMin, 100*time.Millisecond)
+	t.BackoffMax = cmp.Or(t.BackoffMax, 5*time.Second)
+	t.IdleAfter = cmp.Or(t.IdleAfter, 30*time.Second)
+	return t
+}
+
+// Limits bounds what peers and applications can make the link layer hold.
+// Zero fields mean defaults.
+type Limits struct {
+	MaxMessage       int // bytes of one encoded message; 64 MiB
+	MaxHandshakes    int // handshakes in progress, both directions; 64
+	MaxLinksPerPeer  int // 64
+	ControlBacklog   int // frames of overlays waiting for their hosts, and of control frames per peer; 16384
+	MaxAssembly      int // bytes of partly received large messages per peer; 256 MiB
+	DictionarySize   int // interned types, targets and senders per link and direction; 4096 each
+	ReservedQueueLen int // room per lane for runtime messages beyond the channel's bound; 65536
+}
+
+func (l Limits) withDefaults() Limits {
+	l.MaxMessage = cmp.Or(l.MaxMessage, 64<<20)
+	l.MaxHandshakes = cmp.Or(l.MaxHandshakes, 64)
+	l.MaxLinksPerPeer = cmp.Or(l.MaxLinksPerPeer, 64)
+	l.ControlBacklog = cmp.Or(l.ControlBacklog, 16384)
+	l.MaxAssembly = cmp.Or(l.MaxAssembly, 256<<20)
+	l.DictionarySize = cmp.Or(l.DictionarySize, 4096)
+	l.ReservedQueueLen = cmp.Or(l.ReservedQueueLen, 65536)
+	return l
+}
+
+// Config is what a Registry needs. It must not be changed after New.
+type Config struct {
+	System    *actor.ActorSystem
+	Self      overlay.Peer // name and incarnation; the address is found by Listen if empty
+	Cluster   string
+	Security  *handshake.Security
+	Transport transport.Transport
+	Listen    string        // "host:port"; port 0 picks one
+	Advertise []string      // addresses told to peers, best first; empty: the one listened on
+	Channels  []ChannelSpec // besides control and data; one named data replaces the default
+	Types     *messages.Registry
+	Limits    Limits
+	Timing    Timing
+	Logger    *slog.Logger // nil: slog.Default
+}
+
+// Validate reports everything that is missing or wrong.
+func (c Config) Validate() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New("channelmgr: Config."+what))
+		}
+	}
+	need(c.System != nil, "System is missing")
+	need(c.Self.Name != "" && c.Self.Incarnation != 0, "Self needs a name and an incarnation")
+	need(c.Security != nil, "Security is missing")
+	need(c.Transport != nil, "Transport is missing")
+	need(c.Types != nil, "Types is missing")
+	need(len(c.Channels) <= MaxChannels, fmt.Sprintf("Channels has %d entries; at most %d are allowed", len(c.Channels), MaxChannels))
+	seen := map[string]bool{}
+	for _, ch := range c.Channels {
+		if err := ch.Validate(); err != nil {
+			errs = append(errs, err)
+		}
+		need(!seen[ch.Name], fmt.Sprintf("Channels names %q twice", ch.Name))
+		seen[ch.Name] = true
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,53 @@
+package channelmgr
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/maquis-go/maquis/messages"
+)
+
+// counters are always on. Those of the data path are plain atomics; the rest
+// are made on first use.
+type counters struct {
+	received atomic.Uint64
+	named    sync.Map // string -> *atomic.Uint64
+}
+
+func (c *counters) add(name string) {
+	v, ok := c.named.Load(name)
+	if !ok {
+		v, _ = c.named.LoadOrStore(name, new(atomic.Uint64))
+	}
+	v.(*atomic.Uint64).Add(1)
+}
+
+func (c *counters) refused(why messages.Reason)     { c.add("refused_" + string(why)) }
+func (c *counters) rejected(why messages.Reason)    { c.add("rejected_" + string(why)) }
+func (c *counters) undelivered(why messages.Reason) { c.add("undelivered_" + string(why)) }
+func (c *counters) linkEnded(why messages.Reason)   { c.add("link_ended_" + string(why)) }
+
+func (r *Registry) count(name string) { r.counters.add(name) }
+
+// Stats is a snapshot of the counters by name: received (messages posted),
+// refused_REASON (sends not accepted), rejected_REASON (messages that arrived
+// and could not be delivered), undelivered_REASON, link_ended_REASON,
+// handshake_REASON (handshakes that failed), and what the limits dropped.
+type Stats map[string]uint64
+
+// Stats returns the counters.
+func (r *Registry) Stats() Stats {
+	s := Stats{"received": r.counters.received.Load()}
+	r.counters.named.Range(func(k, v any) bool {
+		s[k.(string)] = v.(*atomic.Uint64).Load()
+		return true
+	})
+	return s
+}
+
+// Links returns how many links stand.
+func (r *Registry) Links() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.links)
+}

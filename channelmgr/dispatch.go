@@ -1,0 +1,126 @@
+package channelmgr
+
+import (
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/maquis-go/maquis/channelmgr/frame"
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// nodeRef and peerOf convert between the kernel's Peer and its wire form.
+func nodeRef(p overlay.Peer) *messages.NodeRef {
+	return &messages.NodeRef{Name: p.Name, Incarnation: uint64(p.Incarnation), Addr: p.Addr}
+}
+
+func peerOf(n *messages.NodeRef) overlay.Peer {
+	return overlay.Peer{Name: n.GetName(), Incarnation: overlay.Incarnation(n.GetIncarnation()), Addr: n.GetAddr()}
+}
+
+// inType finds a type by name, once.
+func (r *Registry) inType(name string) inType {
+	if t, ok := r.types.Load(name); ok {
+		return t.(inType)
+	}
+	typ, err := r.cfg.Types.Lookup(name)
+	t := inType{name: name, typ: typ, err: err}
+	if err == nil { // an unknown name is the peer's invention: not kept
+		r.types.Store(name, t)
+	}
+	return t
+}
+
+// bindSender lets the application's layer bind a sender PID to the channel
+// that its message came on.
+func (r *Registry) bindSender(pid *actor.PID, channel string) *actor.PID {
+	if f := r.binder.Load(); f != nil {
+		return (*f)(pid, channel)
+	}
+	return pid
+}
+
+// receive hands a message to the application's layer. A panic there ends
+// nothing but that message.
+func (r *Registry) receive(m *Incoming) (why messages.Reason) {
+	rc := r.receiver.Load()
+	if rc == nil {
+		return messages.ReasonStopped
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			r.count("receive_panics")
+			r.log.Error("delivering a message panicked", "target", m.Target.ID, "panic", fmt.Sprint(p))
+			why = messages.ReasonInternal
+		}
+	}()
+	return (*rc).Receive(m)
+}
+
+func (r *Registry) undelivered(u Undelivered) {
+	r.counters.undelivered(u.Reason)
+	if rc := r.receiver.Load(); rc != nil {
+		(*rc).Undelivered(u)
+	}
+}
+
+func (r *Registry) lost(l Loss) {
+	r.counters.add("lost")
+	if rc := r.receiver.Load(); rc != nil {
+		(*rc).Lost(l)
+	}
+}
+
+// overlayInbound hands an overlay's frame to its host. The first frame of an
+// instance on a session on which that instance has no hold counts as LinkUp.
+// The backlog of hosts is bounded: beyond it frames are dropped, counted.
+func (r *Registry) overlayInbound(s *Session, o frame.Overlay) {
+	host := r.host(o.Instance)
+	if host == nil {
+		r.count("overlay_unknown")
+		return
+	}
+	if r.backlog.Add(1) > int64(r.cfg.Limits.ControlBacklog) {
+		r.backlog.Add(-1)
+		r.count("overlay_overflow")
+		return
+	}
+	if up := r.holds.first(s, o.Instance); up != nil {
+		r.cfg.System.Root.Send(host, up)
+	}
+	r.cfg.System.Root.Send(host, &messages.OverlayInbound{
+		From: nodeRef(s.peer), Overlay: o.Instance, Type: o.Type, Body: append([]byte(nil), o.Body...),
+	})
+}
+
+// OverlayDone tells that hosts have processed n overlay frames.
+func (r *Registry) OverlayDone(n int) { r.backlog.Add(-int64(n)) }
+
+func (r *Registry) controlInbound(s *Session, c frame.Control) {
+	host := r.runtime.Load()
+	if host == nil {
+		r.count("control_unbound")
+		return
+	}
+	if r.backlog.Add(1) > int64(r.cfg.Limits.ControlBacklog) {
+		r.backlog.Add(-1)
+		r.count("overlay_overflow")
+		return
+	}
+	r.cfg.System.Root.Send(host, &messages.ControlInbound{From: nodeRef(s.peer), Type: c.Type, Body: append([]byte(nil), c.Body...)})
+}
+
+// tell sends a report or an order to the manager.
+func (r *Registry) tell(m any) {
+	if pid := r.manager.Load(); pid != nil {
+		r.cfg.System.Root.Send(pid, m)
+	}
+}
+
+// askLink asks the manager for a data link: a lane has something to send.
+func (r *Registry) askLink(s *Session, index uint8, control bool) {
+	if !control {
+		r.tell(&messages.OpenLink{Peer: nodeRef(s.peer), Index: uint32(index)})
+	}
+}

@@ -1,0 +1,329 @@
+package channelmgr
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/maquis-go/maquis/channelmgr/handshake"
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// attempt is a dial in progress.
+type attempt struct {
+	id      uint64
+	peer    overlay.Peer // name empty: a contact
+	control bool
+	index   uint8
+	cancel  context.CancelFunc
+}
+
+// hello is what this node says for a link.
+func (r *Registry) hello(control bool, index uint8, expect string) handshake.Hello {
+	self := r.Self()
+	h := handshake.Hello{
+		Class: handshake.Bulk, Index: index, Cluster: r.cfg.Cluster, Name: self.Name, Incarnation: self.Incarnation,
+		Generation: r.Generation(), Expect: expect, MaxMessage: uint32(r.cfg.Limits.MaxMessage), Codecs: []string{"protobuf", "bytes"},
+	}
+	h.Addrs = append([]string{self.Addr}, r.cfg.Advertise...)
+	if len(r.cfg.Advertise) > 0 {
+		h.Addrs = h.Addrs[:1]
+		for _, a := range r.cfg.Advertise {
+			if a != self.Addr && len(h.Addrs) < 8 {
+				h.Addrs = append(h.Addrs, a)
+			}
+		}
+	}
+	if control {
+		h.Class = handshake.Control
+	}
+	return h
+}
+
+// dial opens one link. It blocks for the dial and the handshake.
+func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
+	timing := &r.cfg.Timing
+	ctx, cancel := context.WithTimeout(r.ctx, timing.DialTimeout+timing.HandshakeTimeout)
+	defer cancel()
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, &handshake.Error{Reason: messages.ReasonStopped, Err: ErrClosed}
+	}
+	a.cancel = cancel
+	r.attempts[a.id] = a
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		delete(r.attempts, a.id)
+		r.mu.Unlock()
+	}()
+	select {
+	case r.handshakes <- struct{}{}:
+		defer func() { <-r.handshakes }()
+	case <-ctx.Done():
+		return nil, &handshake.Error{Reason: messages.ReasonTimeout, Err: ctx.Err()}
+	}
+	dctx, dcancel := context.WithTimeout(ctx, timing.DialTimeout)
+	conn, err := r.cfg.Transport.Dial(dctx, a.peer.Addr)
+	dcancel()
+	if err != nil {
+		why := reasonOf(err)
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+			why = messages.ReasonTimeout
+		}
+		return nil, &handshake.Error{Reason: why, Err: err}
+	}
+	hctx, hcancel := context.WithTimeout(ctx, timing.HandshakeTimeout)
+	defer hcancel()
+	st, theirs, answer, err := handshake.Dial(hctx, conn, r.cfg.Security, r.hello(a.control, a.index, a.peer.Name))
+	if err != nil {
+		he := new(handshake.Error)
+		errors.As(err, &he)
+		r.count("handshake_" + string(he.Reason))
+		return nil, he
+	}
+	peer := theirs.Peer()
+	if !a.peer.IsContact() {
+		if peer.Incarnation != a.peer.Incarnation {
+			_ = st.Close()
+			return nil, &handshake.Error{Reason: messages.ReasonWrongName, Err: fmt.Errorf("another life of %q answered at %s", peer.Name, a.peer.Addr)}
+		}
+	}
+	l, why := r.register(&link{
+		id: a.id, index: a.index, control: a.control, dialed: true, stream: st, known: answer.Known,
+	}, peer, theirs.Generation)
+	if why != "" {
+		_ = st.Close()
+		return nil, &handshake.Error{Reason: why, Err: fmt.Errorf("a link to %q is not kept", peer.Name)}
+	}
+	if a.peer.IsContact() {
+		l.contact = a.peer.Addr
+	}
+	return l, nil
+}
+
+// Serve accepts links until Close. It returns at once.
+func (r *Registry) Serve() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.listener == nil || r.closed {
+		return
+	}
+	r.wg.Add(1)
+	go r.accept(r.listener)
+}
+
+func (r *Registry) accept(ln net.Listener) {
+	defer r.wg.Done()
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || r.ctx.Err() != nil {
+				return
+			}
+			// Out of descriptors, say: existing links live on, and we try again.
+			r.count("accept_errors")
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-r.ctx.Done():
+				return
+			}
+			continue
+		}
+		select {
+		case r.handshakes <- struct{}{}:
+			r.wg.Add(1)
+			go func() {
+				defer r.wg.Done()
+				defer func() { <-r.handshakes }()
+				r.welcome(conn)
+			}()
+		default:
+			r.count("handshake_" + string(messages.ReasonLimit))
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			handshake.Busy(conn)
+			_ = conn.Close()
+		}
+	}
+}
+
+// welcome does the acceptor's part of a handshake.
+func (r *Registry) welcome(conn net.Conn) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timing.HandshakeTimeout)
+	defer cancel()
+	st, theirs, answer, err := handshake.Accept(ctx, conn, r.cfg.Security, r.cfg.Cluster, r.decide)
+	if err != nil {
+		he := new(handshake.Error)
+		errors.As(err, &he)
+		r.count("handshake_" + string(he.Reason))
+		if he.Reason != messages.ReasonDuplicate && r.ctx.Err() == nil {
+			r.log.Info("a peer was refused", "remote", conn.RemoteAddr().String(), "reason", string(he.Reason), "error", err)
+		}
+		return
+	}
+	l, why := r.register(&link{
+		id: r.nextLink.Add(1), index: theirs.Index, control: theirs.Class == handshake.Control, stream: st, known: answer.Known,
+	}, theirs.Peer(), theirs.Generation)
+	if why != "" {
+		_ = st.Close()
+		return
+	}
+	r.adopt(l)
+}
+
+// decide is our verdict on a dialer. It takes no long lock and never blocks.
+func (r *Registry) decide(h handshake.Hello, _ net.Addr) (handshake.Hello, handshake.Answer) {
+	control := h.Class == handshake.Control
+	mine := r.hello(control, h.Index, "")
+	refuse := func(why messages.Reason, known uint64, detail string) (handshake.Hello, handshake.Answer) {
+		return mine, handshake.Answer{Reason: why, Known: known, Detail: detail}
+	}
+	self, peer := r.Self(), h.Peer()
+	switch {
+	case peer.Same(self):
+		return refuse(messages.ReasonSelf, 0, "the address is your own")
+	case h.Expect != "" && h.Expect != self.Name:
+		return refuse(messages.ReasonWrongName, 0, "this is node "+self.Name)
+	}
+	r.mu.Lock()
+	blocked := r.blocked[h.Name]
+	current := r.Session(h.Name)
+	s := r.lives[lifeOf(peer)]
+	smaller := self.Compare(peer) < 0
+	dialing := false
+	for _, a := range r.attempts {
+		if a.control == control && a.index == h.Index && (a.peer.Same(peer) || a.peer.IsContact() && a.peer.Addr == peer.Addr) {
+			dialing = true
+		}
+	}
+	r.mu.Unlock()
+	if blocked {
+		return refuse(messages.ReasonDisconnected, 0, "links to this node are blocked by its operator")
+	}
+	var known uint64
+	if f := r.admission.Load(); f != nil {
+		why, k := (*f)(Newcomer{
+			Peer: peer, Generation: h.Generation, Addrs: h.Addrs,
+			LinkAlive: current != nil && current.peer.Incarnation != peer.Incarnation && current.Linked(),
+		})
+		if why != "" {
+			return refuse(why, k, "see the reason")
+		}
+		known = k
+	}
+	if dialing && smaller {
+		return refuse(messages.ReasonDuplicate, known, "a dial from here is on its way")
+	}
+	if s != nil {
+		if old := s.linkAt(control, h.Index); old != nil && !old.failed.Load() && old.dialed && smaller && r.now()-old.since < r.cfg.Timing.HandshakeTimeout {
+			return refuse(messages.ReasonDuplicate, known, "a link stands")
+		}
+	}
+	if !control && (s == nil || !s.Linked()) {
+		return refuse(messages.ReasonRefused, known, "a data link needs a control link first")
+	}
+	return mine, handshake.Answer{Known: known}
+}
+
+func (s *Session) linkAt(control bool, index uint8) *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if control {
+		return s.control
+	}
+	return s.links[index]
+}
+
+// register gives a fresh link its place in the session, or says why it is not
+// kept. Of two links for one place the one dialed by the smaller (name,
+// incarnation) stays; of two by the same side the newer.
+func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*link, messages.Reason) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, messages.ReasonStopped
+	}
+	if r.blocked[peer.Name] {
+		r.mu.Unlock()
+		return nil, messages.ReasonDisconnected
+	}
+	s, stale := r.ensure(peer, generation)
+	if s.generation > generation {
+		r.mu.Unlock()
+		return nil, messages.ReasonDown
+	}
+	s.mu.Lock()
+	old := s.links[l.index]
+	if l.control {
+		old = s.control
+	}
+	why := messages.Reason("")
+	smaller := r.Self().Compare(peer) < 0
+	fromSmaller := func(l *link) bool { return l.dialed == smaller }
+	switch {
+	case s.ended != "":
+		why = cmp.Or(s.ended, messages.ReasonClosed)
+	case !l.control && s.control == nil:
+		why = messages.ReasonRefused
+	case len(s.links) >= r.cfg.Limits.MaxLinksPerPeer && old == nil && !l.control:
+		why = messages.ReasonLimit
+	case old != nil && !old.failed.Load() && fromSmaller(old) && !fromSmaller(l) && r.now()-old.since < r.cfg.Timing.HandshakeTimeout:
+		why = messages.ReasonDuplicate
+	}
+	if why == "" {
+		l.s, l.since, l.previous, l.done = s, r.now(), old, make(chan struct{})
+		now := int64(r.now())
+		l.lastRead.Store(now)
+		l.lastWrite.Store(now)
+		if l.control {
+			s.control = l
+		} else {
+			if s.links == nil {
+				s.links = make(map[uint8]*link)
+			}
+			s.links[l.index] = l
+		}
+		r.links[l.id] = l
+	}
+	s.mu.Unlock()
+	r.mu.Unlock()
+	if stale != nil {
+		stale.end(messages.ReasonNodeDown, messages.ReasonDown)
+	}
+	if why != "" {
+		return nil, why
+	}
+	if old != nil {
+		old.fail(messages.ReasonDuplicate, nil)
+	}
+	if l.control {
+		s.linked.Store(true)
+		s.ctl.attach(l)
+	} else {
+		s.mu.Lock()
+		p := s.pipes[l.index]
+		s.mu.Unlock()
+		if p != nil {
+			p.attach(l)
+		}
+	}
+	return l, ""
+}
+
+// detach takes a link away from the pipe that it carries. It reports whether
+// something waits for another.
+func (s *Session) detach(l *link) (waits bool) {
+	if l.control {
+		return s.ctl.detach(l)
+	}
+	s.mu.Lock()
+	p := s.pipes[l.index]
+	s.mu.Unlock()
+	return p != nil && p.detach(l)
+}

@@ -1,0 +1,63 @@
+package channelmgr
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// holds are the owners' claims on sessions. The manager changes them; readers
+// of links look here whether an overlay's first frame is news. They outlive a
+// restart of the manager.
+type holds struct {
+	mu       sync.Mutex
+	up       map[life][]string          // owners told LinkUp
+	waiting  map[life]*wait             // owners that wait for a link
+	contacts map[string]map[string]bool // address -> owners that wait
+}
+
+// wait is who waits for a link to a peer.
+type wait struct {
+	peer   overlay.Peer
+	owners []string
+	dial   uint64 // the attempt in progress; 0 none: the peer is expected to dial
+}
+
+func (h *holds) init() {
+	h.up = make(map[life][]string)
+	h.waiting = make(map[life]*wait)
+	h.contacts = make(map[string]map[string]bool)
+}
+
+// first gives an instance a hold on an inbound session at its first frame and
+// returns what its host is to be told; nil if it has one.
+func (h *holds) first(s *Session, instance string) *messages.LinkUp {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := lifeOf(s.peer)
+	if slices.Contains(h.up[k], instance) {
+		return nil
+	}
+	if w := h.waiting[k]; w != nil && slices.Contains(w.owners, instance) {
+		return nil // its Connect is about to be answered
+	}
+	h.up[k] = append(h.up[k], instance)
+	l := s.linkAt(true, 0)
+	if l == nil {
+		return nil
+	}
+	return linkUp(l, "", true)
+}
+
+func linkUp(l *link, contact string, inbound bool) *messages.LinkUp {
+	return &messages.LinkUp{Peer: nodeRef(l.s.peer), Generation: l.s.generation, Known: l.known, Contact: contact, Inbound: inbound}
+}
+
+// held reports whether anyone has a hold on a session or waits for it.
+func (h *holds) held(p overlay.Peer) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.up[lifeOf(p)]) > 0 || h.waiting[lifeOf(p)] != nil
+}

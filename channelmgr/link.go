@@ -1,0 +1,152 @@
+package channelmgr
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/maquis-go/maquis/channelmgr/handshake"
+	"github.com/maquis-go/maquis/messages"
+)
+
+// link is one transport connection of a session, after its handshake. Its
+// reader is one goroutine; a writer exists only while there is something to
+// write.
+type link struct {
+	id       uint64
+	s        *Session
+	index    uint8
+	control  bool
+	dialed   bool   // by us
+	contact  string // the address dialed for a contact
+	known    uint64 // see overlay.LinkUp
+	stream   *handshake.Stream
+	since    time.Duration
+	previous *link // the link of the same index before this one; must be drained first
+	boss     atomic.Pointer[actor.PID]
+	started  atomic.Bool
+	done     chan struct{} // closed when the reader has ended
+
+	lastRead, lastWrite atomic.Int64 // time since the registry began
+	writers             sync.WaitGroup
+	segs                []segment // the writer's
+	bufs                [][]byte  // the writer's
+
+	once   sync.Once
+	why    messages.Reason // valid once failed
+	detail error
+	failed atomic.Bool
+
+	in inTables
+}
+
+// fail ends the link. The first reason stays.
+func (l *link) fail(why messages.Reason, err error) {
+	l.once.Do(func() {
+		l.why, l.detail = why, err
+		l.failed.Store(true)
+		l.s.r.counters.linkEnded(why)
+		_ = l.stream.Close()
+		if !l.started.Load() {
+			l.start() // so that what waits for the end is told
+		}
+	})
+}
+
+// start lets the reader run. It is called once the manager has told the
+// holders that the link is up.
+func (l *link) start() {
+	if l.started.CompareAndSwap(false, true) {
+		l.s.r.wg.Add(1)
+		go l.run()
+	}
+}
+
+// run is the reader's goroutine from beginning to end.
+func (l *link) run() {
+	r := l.s.r
+	defer r.wg.Done()
+	if l.previous != nil {
+		<-l.previous.done // what came on the old link is delivered first
+		l.previous = nil
+	}
+	now := int64(r.now())
+	l.lastRead.Store(now)
+	l.lastWrite.Store(now)
+	if !l.failed.Load() {
+		if err := l.read(); err != nil {
+			var fe *frameError
+			if errors.As(err, &fe) {
+				l.sendClose(fe.reason)
+				l.fail(fe.reason, err)
+			} else {
+				l.fail(reasonOf(err), err)
+			}
+		}
+	}
+	l.s.drained(l)
+	close(l.done)
+	r.linkEnded(l)
+}
+
+// releaseSegs gives back the memory of what was written.
+func (l *link) releaseSegs() {
+	for i := range l.segs {
+		l.segs[i].release()
+	}
+	l.segs = l.segs[:0]
+	if cap(l.segs) > 256 {
+		l.segs = nil
+	}
+	if cap(l.bufs) > 256 {
+		l.bufs = nil
+	}
+}
+
+// armWrite gives the next flush a deadline.
+func (l *link) armWrite() {
+	_ = l.stream.SetWriteDeadline(time.Now().Add(l.s.r.cfg.Timing.WriteTimeout))
+}
+
+func (l *link) wrote() { l.lastWrite.Store(int64(l.s.r.now())) }
+
+// reasonOf names what ended a connection.
+func reasonOf(err error) messages.Reason {
+	var fe *frameError
+	switch {
+	case err == nil:
+		return messages.ReasonClosed
+	case errors.As(err, &fe):
+		return fe.reason
+	case errors.Is(err, io.EOF):
+		return messages.ReasonPeerClosed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return messages.ReasonTimeout
+	case errors.Is(err, net.ErrClosed):
+		return messages.ReasonClosed
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return messages.ReasonRefused
+	default:
+		return messages.ReasonReset
+	}
+}
+
+// frameError is a violation of the protocol by the peer.
+type frameError struct {
+	reason messages.Reason
+	err    error
+}
+
+func (e *frameError) Error() string { return "channelmgr: " + string(e.reason) + ": " + e.err.Error() }
+func (e *frameError) Unwrap() error { return e.err }
+
+func badFrame(why messages.Reason, text string) error {
+	return &frameError{reason: why, err: errors.New(text)}
+}

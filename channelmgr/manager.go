@@ -1,0 +1,482 @@
+package channelmgr
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/maquis-go/maquis/channelmgr/frame"
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// manager is the channel manager actor: it decides which links are opened and
+// closed and tells owners of holds. What it must not forget lives in the
+// registry; a restarted manager takes up from there.
+//
+// It heeds Connect, Disconnect and OpenLink (orders), LinkEstablished,
+// LinkFailed and LinkEnded (reports of link actors) and Tick. It sends LinkUp
+// and LinkDown to the hosts of owners.
+type manager struct {
+	r        *Registry
+	failures map[dataLink]int // data-link dials that failed in a row
+	stop     context.CancelFunc
+	lastTick time.Duration
+}
+
+type dataLink struct {
+	life  life
+	index uint8
+}
+
+// ManagerProps describes the channel manager actor of a registry. Exactly one
+// runs per registry; it registers itself with SetManager.
+func ManagerProps(r *Registry) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor {
+		return &manager{r: r, failures: make(map[dataLink]int)}
+	})
+}
+
+// Receive implements actor.Actor.
+func (m *manager) Receive(c actor.Context) {
+	switch msg := c.Message().(type) {
+	case *actor.Started:
+		m.r.SetManager(c.Self())
+		m.lastTick = m.r.now()
+		m.ticking(c.Self())
+		m.takeUp()
+	case *actor.Stopping, *actor.Restarting:
+		if m.stop != nil {
+			m.stop()
+		}
+	case *messages.Connect:
+		m.onConnect(msg)
+	case *messages.Disconnect:
+		m.onDisconnect(msg)
+	case *messages.OpenLink:
+		m.onOpenLink(peerOf(msg.GetPeer()), uint8(msg.GetIndex()))
+	case *messages.LinkEstablished:
+		m.onEstablished(msg)
+	case *messages.LinkFailed:
+		m.onFailed(msg)
+	case *messages.LinkEnded:
+		m.onEnded(msg)
+	case *messages.Tick:
+		m.onTick()
+	}
+}
+
+// ticking sends Tick to the manager until it stops.
+func (m *manager) ticking(self *actor.PID) {
+	ctx, stop := context.WithCancel(m.r.ctx)
+	m.stop = stop
+	m.r.wg.Add(1)
+	go func() {
+		defer m.r.wg.Done()
+		t := time.NewTicker(m.r.cfg.Timing.Heartbeat / 2)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				m.r.cfg.System.Root.Send(self, &messages.Tick{})
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// takeUp finds what a predecessor left: links whose holders were not told,
+// lanes that wait for a link, holds on sessions that are gone.
+func (m *manager) takeUp() {
+	m.r.mu.Lock()
+	links := slices.Collect(maps.Values(m.r.links))
+	m.r.mu.Unlock()
+	slices.SortFunc(links, func(a, b *link) int { return cmp.Compare(a.id, b.id) })
+	for _, l := range links {
+		if !l.started.Load() {
+			m.established(l)
+		}
+	}
+	for _, s := range m.r.allSessions() {
+		m.reopen(s)
+	}
+	m.r.holds.mu.Lock()
+	var gone []life
+	for k := range m.r.holds.up {
+		if s := m.r.lifeSession(k); s == nil || !s.Linked() {
+			gone = append(gone, k)
+		}
+	}
+	m.r.holds.mu.Unlock()
+	for _, k := range gone {
+		m.down(overlay.Peer{Name: k.name, Incarnation: k.incarnation}, messages.ReasonReset)
+	}
+}
+
+func (r *Registry) lifeSession(k life) *Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lives[k]
+}
+
+func (m *manager) report(owner string, msg any) {
+	if host := m.r.host(owner); host != nil {
+		m.r.cfg.System.Root.Send(host, msg)
+	}
+}
+
+func (m *manager) onConnect(msg *messages.Connect) {
+	peer, owner := peerOf(msg.GetPeer()), msg.GetOwner()
+	h := &m.r.holds
+	h.mu.Lock()
+	if peer.IsContact() {
+		owners := h.contacts[peer.Addr]
+		fresh := owners == nil
+		if fresh {
+			owners = make(map[string]bool)
+			h.contacts[peer.Addr] = owners
+		}
+		owners[owner] = true
+		h.mu.Unlock()
+		if fresh {
+			m.dial(&attempt{peer: peer, control: true})
+		}
+		return
+	}
+	k := lifeOf(peer)
+	s := m.r.lifeSession(k)
+	if s != nil && s.Linked() {
+		if l := s.linkAt(true, 0); l != nil {
+			if !slices.Contains(h.up[k], owner) {
+				h.up[k] = append(h.up[k], owner)
+			}
+			h.mu.Unlock()
+			m.report(owner, linkUp(l, "", !l.dialed))
+			return
+		}
+	}
+	w := h.waiting[k]
+	fresh := w == nil
+	if fresh {
+		w = &wait{peer: peer}
+		h.waiting[k] = w
+	}
+	if !slices.Contains(w.owners, owner) {
+		w.owners = append(w.owners, owner)
+	}
+	h.mu.Unlock()
+	if fresh {
+		m.dial(&attempt{peer: peer, control: true})
+	}
+}
+
+func (m *manager) onDisconnect(msg *messages.Disconnect) {
+	k := lifeOf(peerOf(msg.GetPeer()))
+	h := &m.r.holds
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	drop := func(s string) bool { return s == msg.GetOwner() }
+	if h.up[k] = slices.DeleteFunc(h.up[k], drop); len(h.up[k]) == 0 {
+		delete(h.up, k)
+	}
+	if w := h.waiting[k]; w != nil {
+		if w.owners = slices.DeleteFunc(w.owners, drop); len(w.owners) == 0 {
+			delete(h.waiting, k)
+		}
+	}
+}
+
+// dial starts a link actor for an attempt.
+func (m *manager) dial(a *attempt) {
+	a.id = m.r.nextLink.Add(1)
+	if !a.peer.IsContact() && a.control {
+		m.r.holds.mu.Lock()
+		if w := m.r.holds.waiting[lifeOf(a.peer)]; w != nil {
+			w.dial = a.id
+		}
+		m.r.holds.mu.Unlock()
+	}
+	m.r.spawnLink(a.id, a)
+}
+
+func (m *manager) onEstablished(msg *messages.LinkEstablished) {
+	m.r.mu.Lock()
+	l := m.r.links[msg.GetLink()]
+	m.r.mu.Unlock()
+	if l != nil && !l.started.Load() {
+		m.established(l)
+	}
+	if msg.GetContact() != "" { // answered even if the link is gone again
+		m.contact(msg.GetContact(), l, messages.ReasonReset, 0)
+	}
+}
+
+// established tells the holders that a session is up and lets the link's
+// reader run, in this order: no frame overtakes its LinkUp.
+func (m *manager) established(l *link) {
+	if !l.control {
+		delete(m.failures, dataLink{lifeOf(l.s.peer), l.index})
+		l.start()
+		return
+	}
+	k := lifeOf(l.s.peer)
+	h := &m.r.holds
+	h.mu.Lock()
+	var owners []string
+	if w := h.waiting[k]; w != nil {
+		owners = w.owners
+		delete(h.waiting, k)
+		for _, o := range owners {
+			if !slices.Contains(h.up[k], o) {
+				h.up[k] = append(h.up[k], o)
+			}
+		}
+	}
+	h.mu.Unlock()
+	for _, o := range owners {
+		m.report(o, linkUp(l, "", !l.dialed))
+	}
+	if l.contact != "" {
+		m.contact(l.contact, l, "", 0)
+	}
+	l.start()
+	m.reopen(l.s)
+}
+
+// contact answers those who wait for a contact.
+func (m *manager) contact(addr string, l *link, why messages.Reason, known uint64) {
+	h := &m.r.holds
+	h.mu.Lock()
+	owners := slices.Sorted(maps.Keys(h.contacts[addr]))
+	delete(h.contacts, addr)
+	if l != nil {
+		k := lifeOf(l.s.peer)
+		for _, o := range owners {
+			if !slices.Contains(h.up[k], o) {
+				h.up[k] = append(h.up[k], o)
+			}
+		}
+	}
+	h.mu.Unlock()
+	for _, o := range owners {
+		if l != nil {
+			m.report(o, linkUp(l, addr, false))
+		} else {
+			m.report(o, &messages.LinkDown{Peer: &messages.NodeRef{Addr: addr}, Reason: string(why), Known: known, Contact: addr, Dial: true})
+		}
+	}
+}
+
+func (m *manager) onFailed(msg *messages.LinkFailed) {
+	peer, why := peerOf(msg.GetPeer()), messages.Reason(msg.GetReason())
+	if !msg.GetControl() {
+		m.dataFailed(peer, uint8(msg.GetIndex()))
+		return
+	}
+	if msg.GetContact() != "" {
+		if why == messages.ReasonDuplicate { // the session stands already, dialed by the other side
+			for _, s := range m.r.Sessions() {
+				if l := s.linkAt(true, 0); s.Linked() && l != nil && s.peer.Addr == msg.GetContact() {
+					m.contact(msg.GetContact(), l, "", 0)
+					return
+				}
+			}
+		}
+		m.contact(msg.GetContact(), nil, why, msg.GetKnown())
+		return
+	}
+	k := lifeOf(peer)
+	h := &m.r.holds
+	h.mu.Lock()
+	w := h.waiting[k]
+	if w == nil || w.dial != msg.GetLink() {
+		h.mu.Unlock()
+		return
+	}
+	if s := m.r.lifeSession(k); why == messages.ReasonDuplicate && s != nil {
+		// The peer's own dial is on its way here; if it is not here by the time
+		// a handshake may take, the owners are told that it came to nothing.
+		w.dial = 0
+		h.mu.Unlock()
+		m.later(m.r.cfg.Timing.HandshakeTimeout, &messages.LinkFailed{
+			Peer: msg.GetPeer(), Control: true, Reason: string(messages.ReasonTimeout),
+		})
+		return
+	}
+	delete(h.waiting, k)
+	h.mu.Unlock()
+	for _, o := range w.owners {
+		m.report(o, &messages.LinkDown{Peer: nodeRef(peer), Reason: string(why), Known: msg.GetKnown(), Dial: true})
+	}
+}
+
+// later sends a message to the manager after a while.
+func (m *manager) later(d time.Duration, msg any) {
+	r := m.r
+	time.AfterFunc(d, func() {
+		if r.ctx.Err() == nil {
+			r.tell(msg)
+		}
+	})
+}
+
+// onOpenLink dials a data link, if the session stands.
+func (m *manager) onOpenLink(peer overlay.Peer, index uint8) {
+	s := m.r.lifeSession(lifeOf(peer))
+	if s == nil || !s.Linked() || s.linkAt(false, index) != nil {
+		return // reopened when the session is up, or when that link has ended
+	}
+	s.mu.Lock()
+	p := s.pipes[index]
+	s.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	ask := p.link == nil && p.ended == "" && p.dialing == 0
+	if ask {
+		p.dialing++
+	}
+	p.mu.Unlock()
+	if ask {
+		m.dial(&attempt{peer: s.peer, index: index})
+	}
+}
+
+// reopen asks for links for all lanes of a session that wait for one.
+func (m *manager) reopen(s *Session) {
+	for _, p := range s.allPipes() {
+		p.mu.Lock()
+		waits := p.link == nil && p.ended == "" && !p.empty()
+		p.opening = p.opening || waits
+		p.mu.Unlock()
+		if waits {
+			m.onOpenLink(s.peer, p.index)
+		}
+	}
+}
+
+// dataFailed tries again after a while that grows with the failures.
+func (m *manager) dataFailed(peer overlay.Peer, index uint8) {
+	s := m.r.lifeSession(lifeOf(peer))
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	p := s.pipes[index]
+	s.mu.Unlock()
+	if p != nil {
+		p.mu.Lock()
+		p.dialing = 0
+		p.mu.Unlock()
+	}
+	k := dataLink{lifeOf(peer), index}
+	m.failures[k]++
+	wait := m.r.cfg.Timing.BackoffMin << min(m.failures[k]-1, 10)
+	wait = min(wait, m.r.cfg.Timing.BackoffMax)
+	m.later(wait, &messages.OpenLink{Peer: nodeRef(peer), Index: uint32(index)})
+}
+
+func (m *manager) onEnded(msg *messages.LinkEnded) {
+	peer := peerOf(msg.GetPeer())
+	s := m.r.lifeSession(lifeOf(peer))
+	if !msg.GetControl() {
+		if s != nil {
+			m.reopen(s)
+		}
+		return
+	}
+	if s != nil && s.Linked() {
+		return // it was replaced
+	}
+	m.down(peer, messages.Reason(msg.GetReason()))
+}
+
+// down tells all holders that a session's link is gone; their holds go with it.
+func (m *manager) down(peer overlay.Peer, why messages.Reason) {
+	h := &m.r.holds
+	h.mu.Lock()
+	k := lifeOf(peer)
+	owners := h.up[k]
+	delete(h.up, k)
+	h.mu.Unlock()
+	for _, o := range owners {
+		m.report(o, &messages.LinkDown{Peer: nodeRef(peer), Reason: string(why)})
+	}
+}
+
+// onTick sends heartbeats, finds silent links, closes idle ones and reports
+// flows. A tick that comes much too late means that this process was
+// suspended: then nobody is accused, and silence is counted anew.
+func (m *manager) onTick() {
+	r, t := m.r, &m.r.cfg.Timing
+	now := r.now()
+	late := now-m.lastTick > t.SilentAfter/2
+	m.lastTick = now
+	for _, s := range r.allSessions() {
+		for _, l := range s.allLinks() {
+			read, wrote := time.Duration(l.lastRead.Load()), time.Duration(l.lastWrite.Load())
+			switch {
+			case l.control && late:
+				l.lastRead.Store(int64(now))
+				fallthrough
+			case l.control && now-wrote >= t.Heartbeat/2:
+				s.ctl.frames(func(dst []byte) []byte {
+					return frame.AppendPing(dst, frame.Ping{Nonce: l.id, Sent: uint64(now)})
+				})
+			case !l.control && now-max(read, wrote) >= t.IdleAfter:
+				m.idle(s, l)
+			}
+			if l.control && !late && now-read >= t.SilentAfter {
+				l.fail(messages.ReasonSilent, nil)
+			}
+		}
+		s.reportAll(overlay.Time(now))
+		if s.Linked() && !r.holds.held(s.peer) {
+			m.unheld(s, now)
+		}
+	}
+}
+
+// idle closes a data link in order: we stop writing, the peer finishes and
+// closes.
+func (m *manager) idle(s *Session, l *link) {
+	s.mu.Lock()
+	p := s.pipes[l.index]
+	s.mu.Unlock()
+	if p != nil {
+		p.mu.Lock()
+		quiet := p.link == l && p.busy == nil && p.empty()
+		p.mu.Unlock()
+		if !quiet {
+			return
+		}
+		p.detach(l)
+	}
+	l.sendClose(messages.ReasonClosed)
+	_ = l.stream.SetReadDeadline(time.Now().Add(m.r.cfg.Timing.WriteTimeout))
+	l.lastRead.Store(int64(m.r.now()))
+}
+
+// unheld closes a session that we dialed, on which nobody has a hold, and
+// that has been quiet for a while.
+func (m *manager) unheld(s *Session, now time.Duration) {
+	l := s.linkAt(true, 0)
+	if l == nil || !l.dialed || now-l.since < m.r.cfg.Timing.IdleAfter {
+		return
+	}
+	s.mu.Lock()
+	busy := len(s.links) > 0
+	s.mu.Unlock()
+	if !busy {
+		l.close(messages.ReasonClosed)
+	}
+}
+
+func linkName(id uint64) string { return "link$" + strconv.FormatUint(id, 10) }

@@ -1,0 +1,307 @@
+package channelmgr
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/maquis-go/maquis/channelmgr/flow"
+	"github.com/maquis-go/maquis/channelmgr/frame"
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// onData takes a message, or the first piece of one.
+func (l *link) onData(raw []byte) error {
+	d := &l.in.data
+	if err := frame.ParseData(raw, d); err != nil {
+		return asFrameError(err)
+	}
+	c, err := l.channel(d.Channel)
+	if err != nil {
+		return err
+	}
+	f := c.flows[d.Slot&(Slots-1)]
+	if f == nil {
+		f = c.flow(d.Slot & (Slots - 1))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.whole != nil {
+		return badFrame(messages.ReasonBadFrame, "a message between the pieces of another of its flow")
+	}
+	if d.Fragment {
+		return l.beginAssembly(c, f, d)
+	}
+	typ, err := l.resolve(c, d, &l.in.m)
+	if err != nil {
+		return err
+	}
+	switch f.rx.Accept(l.id, d.Seq, overlay.Time(l.lastRead.Load())) {
+	case flow.Deliver:
+		l.deliver(c, d, typ, d.Body, &l.in.m)
+		l.popHeld(c, f)
+	case flow.Held:
+		m, held := l.in.m, *d
+		m.Target = &Target{ID: m.Target.ID}
+		held.Body = append([]byte(nil), d.Body...)
+		if !f.rx.Hold(d.Seq, len(raw), &assembly{data: held, typ: typ, body: held.Body, m: m}) {
+			l.s.r.count("flow_hold_overflow")
+		}
+	case flow.Duplicate:
+		l.s.r.count("duplicates_suppressed")
+	default:
+		return badFrame(messages.ReasonBadFrame, fmt.Sprintf("number %d is out of turn on its flow", d.Seq))
+	}
+	if f.rx.NeedsUpdate() {
+		l.s.report(c.name, d.Slot, f)
+	}
+	return nil
+}
+
+// popHeld delivers what was held until its turn.
+func (l *link) popHeld(c *inbound, f *inFlow) {
+	for {
+		item, ok := f.rx.Pop()
+		if !ok {
+			return
+		}
+		h := item.(*assembly)
+		l.deliver(c, &h.data, h.typ, h.body, &h.m)
+	}
+}
+
+// resolve finds what a frame's references stand for and fills m. The type is
+// nil when it is unknown here.
+func (l *link) resolve(c *inbound, d *frame.Data, m *Incoming) (*messages.Type, error) {
+	m.Session, m.Channel = l.s, c.name
+	m.System, m.TargetRequest = d.System, d.TargetRequest
+	m.Header, m.Sender, m.Msg = d.Header, nil, nil
+	if d.TargetRef == 0 {
+		l.in.loose.ID = d.Target
+		l.in.loose.Cache.Store(nil)
+		m.Target = &l.in.loose
+	} else {
+		if int(d.TargetRef) > len(l.in.targets) {
+			return nil, badFrame(messages.ReasonBadFrame, "a target that was not defined")
+		}
+		m.Target = l.in.targets[d.TargetRef-1]
+	}
+	switch d.SenderForm {
+	case frame.SenderLocal:
+		if d.SenderRef == 0 || int(d.SenderRef) > len(l.in.senders) {
+			return nil, badFrame(messages.ReasonBadFrame, "a sender that was not defined")
+		}
+		m.Sender = l.sender(c, int(d.SenderRef-1), d.SenderRequest)
+	case frame.SenderInline:
+		m.Sender = l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: d.SenderID, RequestId: d.SenderRequest}, c.name)
+	case frame.SenderForeign:
+		m.Sender = l.s.r.bindSender(&actor.PID{Address: d.SenderAddr, Id: d.SenderID, RequestId: d.SenderRequest}, c.name)
+	}
+	if d.TypeRef == 0 {
+		t := l.s.r.inType(d.Type)
+		return t.typ, nil
+	}
+	if int(d.TypeRef) > len(l.in.types) {
+		return nil, badFrame(messages.ReasonBadFrame, "a type that was not defined")
+	}
+	return l.in.types[d.TypeRef-1].typ, nil
+}
+
+// sender returns the PID of an interned sender. A PID is made once per link
+// and channel and then shared: PIDs are not changed by those who get them.
+func (l *link) sender(c *inbound, i int, request uint32) *actor.PID {
+	if request == 0 && c.name == DataChannel {
+		if l.in.pids[i] == nil {
+			l.in.pids[i] = l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: l.in.senders[i]}, c.name)
+		}
+		return l.in.pids[i]
+	}
+	return l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: l.in.senders[i], RequestId: request}, c.name)
+}
+
+// deliver decodes a message and posts it; what cannot be delivered is
+// answered.
+func (l *link) deliver(c *inbound, d *frame.Data, typ *messages.Type, body []byte, m *Incoming) {
+	r := l.s.r
+	why := messages.ReasonUnknownType
+	if typ != nil {
+		msg, err := decodeBody(typ, body)
+		if err != nil {
+			why = messages.ReasonMalformed
+		} else {
+			m.Msg = msg
+			why = r.receive(m)
+			m.Msg = nil
+		}
+	}
+	if why == "" {
+		r.counters.received.Add(1)
+		return
+	}
+	r.counters.rejected(why)
+	name := d.Type
+	if d.TypeRef != 0 {
+		name = l.in.types[d.TypeRef-1].name
+	}
+	target, sender := m.Target.ID, m.Sender
+	ctl := l.s.ctl
+	ctl.frames(func(dst []byte) []byte {
+		id, defs, ok := ctl.dict.channel(c.name, ctl.defs)
+		ctl.defs = defs
+		if !ok {
+			return dst
+		}
+		u := frame.Undelivered{Channel: id, Slot: d.Slot, Seq: d.Seq, Reason: why, Target: target, Type: name}
+		if sender != nil && sender.Address == l.s.address() {
+			u.Sender = sender.Id
+		}
+		return frame.AppendUndelivered(dst, u)
+	})
+}
+
+// decodeBody decodes a message. Code of the application may run here: its
+// panic is an error.
+func decodeBody(typ *messages.Type, body []byte) (msg any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("channelmgr: decoding %s panicked: %v", typ.Name, r)
+		}
+	}()
+	return typ.Decode(body)
+}
+
+// beginAssembly takes the first piece of a split message. f.mu is held.
+func (l *link) beginAssembly(c *inbound, f *inFlow, d *frame.Data) error {
+	limits := &l.s.r.cfg.Limits
+	total := int(d.Total)
+	if total > limits.MaxMessage || total <= len(d.Body) {
+		return badFrame(messages.ReasonOversize, fmt.Sprintf("a split message of %d bytes, the limit is %d", total, limits.MaxMessage))
+	}
+	if l.s.assembling.Add(int64(total)) > int64(limits.MaxAssembly) {
+		l.s.assembling.Add(-int64(total))
+		return badFrame(messages.ReasonLimit, "too many split messages at once")
+	}
+	a := &assembly{seq: d.Seq, total: total}
+	var err error
+	if a.typ, err = l.resolve(c, d, &a.m); err != nil {
+		l.s.assembling.Add(-int64(total))
+		return err
+	}
+	if a.m.Target == &l.in.loose {
+		a.m.Target = &Target{ID: l.in.loose.ID}
+	}
+	// Memory follows what has arrived, not what was declared.
+	a.body = append(make([]byte, 0, min(total, 1<<20)), d.Body...)
+	a.data = *d
+	a.data.Body = nil
+	f.whole = a
+	return nil
+}
+
+// onPiece takes a further piece.
+func (l *link) onPiece(raw []byte) error {
+	p, err := frame.ParsePiece(raw)
+	if err != nil {
+		return asFrameError(err)
+	}
+	c, err := l.channel(p.Channel)
+	if err != nil {
+		return err
+	}
+	f := c.flow(p.Slot & (Slots - 1))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.whole
+	if a == nil || a.seq != p.Seq || len(a.body)+len(p.Body) > a.total {
+		return badFrame(messages.ReasonBadFrame, "a piece that continues nothing")
+	}
+	a.body = append(a.body, p.Body...)
+	if len(a.body) < a.total {
+		return nil
+	}
+	f.whole = nil
+	l.s.assembling.Add(-int64(a.total))
+	switch f.rx.Accept(l.id, a.seq, overlay.Time(l.lastRead.Load())) {
+	case flow.Deliver:
+		l.deliver(c, &a.data, a.typ, a.body, &a.m)
+		l.popHeld(c, f)
+	case flow.Held:
+		if !f.rx.Hold(a.seq, a.total, a) {
+			l.s.r.count("flow_hold_overflow")
+		}
+	case flow.Duplicate:
+		l.s.r.count("duplicates_suppressed")
+	default:
+		return badFrame(messages.ReasonBadFrame, fmt.Sprintf("number %d is out of turn on its flow", a.seq))
+	}
+	if f.rx.NeedsUpdate() {
+		l.s.report(c.name, p.Slot, f)
+	}
+	return nil
+}
+
+// onBegin takes the start of a flow on this link.
+func (l *link) onBegin(b frame.Begin) error {
+	c, err := l.channel(b.Channel)
+	if err != nil {
+		return err
+	}
+	f := c.flow(b.Slot & (Slots - 1))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.whole != nil { // its rest went down with the old link
+		l.s.assembling.Add(-int64(f.whole.total))
+		f.whole = nil
+	}
+	f.rx.Begin(l.id, b.Base, b.Abandoned, overlay.Time(l.lastRead.Load()))
+	l.popHeld(c, f)
+	l.s.report(c.name, b.Slot, f)
+	return nil
+}
+
+// onEnd takes the end of a flow on this link: it goes on elsewhere.
+func (l *link) onEnd(e frame.End) error {
+	c, err := l.channel(e.Channel)
+	if err != nil {
+		return err
+	}
+	f := c.flow(e.Slot & (Slots - 1))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rx.End(l.id, e.Seq)
+	l.popHeld(c, f)
+	return nil
+}
+
+// onUndelivered takes the peer's report that a message of ours did not arrive.
+func (l *link) onUndelivered(u frame.Undelivered) {
+	name := fixedChannel(u.Channel)
+	if c := l.in.channels[u.Channel]; c != nil {
+		name = c.name
+	}
+	report := Undelivered{Session: l.s, Channel: name, Target: u.Target, TypeName: u.Type, Reason: u.Reason, Remote: true}
+	if u.Sender != "" {
+		report.Sender = &actor.PID{Address: l.s.r.Address(), Id: u.Sender}
+	}
+	l.s.r.undelivered(report)
+}
+
+// errClosedByPeer ends a reader after the peer's Close.
+var errClosedByPeer = errors.New("channelmgr: the peer closed the link")
+
+// onClose ends the link as the peer wishes.
+func (l *link) onClose(c frame.Close) error {
+	if !l.control && c.Reason == messages.ReasonClosed {
+		// An idle link: nothing more is written on it from here, what is being
+		// written is finished, and the peer reads on until we close.
+		l.s.detach(l)
+		l.writers.Wait()
+		l.sendClose(messages.ReasonClosed)
+	}
+	if c.Reason == messages.ReasonClosed {
+		return &frameError{reason: messages.ReasonPeerClosed, err: errClosedByPeer}
+	}
+	return &frameError{reason: c.Reason, err: errClosedByPeer}
+}

@@ -1,0 +1,365 @@
+package channelmgr
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// Errors a caller can branch on.
+var (
+	ErrUnknownChannel = errors.New("channelmgr: unknown channel; name it in the configuration's channels")
+	ErrClosed         = errors.New("channelmgr: closed")
+)
+
+// life names one life of a node.
+type life struct {
+	name        string
+	incarnation overlay.Incarnation
+}
+
+func lifeOf(p overlay.Peer) life { return life{p.Name, p.Incarnation} }
+
+// Registry holds what must outlive the actors that manage it: the listener,
+// the links, the sessions with their flows, the holds. All methods are safe
+// for concurrent use.
+type Registry struct {
+	cfg      Config
+	log      *slog.Logger
+	began    time.Time
+	channels map[string]ChannelSpec
+	types    sync.Map // type name -> inType
+
+	self       atomic.Pointer[overlay.Peer]
+	address    atomic.Pointer[string]
+	generation atomic.Uint64
+	sessions   atomic.Pointer[map[string]*Session] // the current life of each node
+	hosts      atomic.Pointer[map[string]*actor.PID]
+	runtime    atomic.Pointer[actor.PID] // takes ControlInbound
+	manager    atomic.Pointer[actor.PID]
+	receiver   atomic.Pointer[Receiver]
+	binder     atomic.Pointer[func(*actor.PID, string) *actor.PID]
+	admission  atomic.Pointer[func(Newcomer) (messages.Reason, uint64)]
+	spawner    atomic.Pointer[func(*actor.Props, string) (*actor.PID, error)]
+	backlog    atomic.Int64 // overlay frames that wait for their hosts
+	counters   counters
+	nextLink   atomic.Uint64
+
+	mu       sync.Mutex
+	lives    map[life]*Session
+	links    map[uint64]*link
+	attempts map[uint64]*attempt
+	blocked  map[string]bool
+	listener net.Listener
+	closed   bool
+
+	holds      holds         // the manager's
+	handshakes chan struct{} // a slot per handshake in progress
+	ctx        context.Context
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup
+}
+
+// New makes a registry that is not listening yet.
+func New(cfg Config) (*Registry, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.Timing, cfg.Limits = cfg.Timing.withDefaults(), cfg.Limits.withDefaults()
+	r := &Registry{
+		cfg:      cfg,
+		log:      cmp.Or(cfg.Logger, slog.Default()),
+		began:    time.Now(),
+		channels: map[string]ChannelSpec{DataChannel: ChannelSpec{Name: DataChannel}.withDefaults()},
+		lives:    make(map[life]*Session),
+		links:    make(map[uint64]*link),
+		attempts: make(map[uint64]*attempt),
+		blocked:  make(map[string]bool),
+	}
+	for _, c := range cfg.Channels {
+		r.channels[c.Name] = c.withDefaults()
+	}
+	r.handshakes = make(chan struct{}, cfg.Limits.MaxHandshakes)
+	r.holds.init()
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.setSelf(cfg.Self)
+	r.generation.Store(1)
+	return r, nil
+}
+
+func (r *Registry) setSelf(p overlay.Peer) {
+	r.self.Store(&p)
+	a := PIDAddress(p)
+	r.address.Store(&a)
+}
+
+// now is the time since the registry began.
+func (r *Registry) now() time.Duration { return time.Since(r.began) }
+
+// Self returns this node's life and advertised address.
+func (r *Registry) Self() overlay.Peer { return *r.self.Load() }
+
+// Address is the address in PIDs of this node's actors, valid after Listen.
+func (r *Registry) Address() string { return *r.address.Load() }
+
+// isSelf reports whether a PID's address means this node: PIDs made before
+// the node was started carry protoactor's placeholder.
+func (r *Registry) isSelf(address string) bool {
+	return address == *r.address.Load() || address == "" || address == "nonhost"
+}
+
+// Generation returns this node's generation.
+func (r *Registry) Generation() uint64 { return r.generation.Load() }
+
+// SetGeneration sets the generation told in handshakes from now on.
+func (r *Registry) SetGeneration(g uint64) { r.generation.Store(g) }
+
+// Channels returns the specs of the application's channels, sorted by name.
+func (r *Registry) Channels() []ChannelSpec {
+	list := slices.Collect(maps.Values(r.channels))
+	slices.SortFunc(list, func(a, b ChannelSpec) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// SetReceiver sets who takes messages for actors.
+func (r *Registry) SetReceiver(rc Receiver) { r.receiver.Store(&rc) }
+
+// SetSenderBinder sets a function through which every sender PID passes that
+// is handed to the Receiver, with the channel that its message came on: an
+// answer shall ride its question's channel.
+func (r *Registry) SetSenderBinder(f func(pid *actor.PID, channel string) *actor.PID) {
+	r.binder.Store(&f)
+}
+
+// SetAdmission sets the rule by which peers are let in. It is called in
+// handshakes and must not block.
+func (r *Registry) SetAdmission(f func(Newcomer) (why messages.Reason, known uint64)) {
+	r.admission.Store(&f)
+}
+
+// SetManager names the manager actor.
+func (r *Registry) SetManager(pid *actor.PID) { r.manager.Store(pid) }
+
+// SetSpawner sets how link actors are spawned: as siblings of the manager.
+func (r *Registry) SetSpawner(f func(props *actor.Props, name string) (*actor.PID, error)) {
+	r.spawner.Store(&f)
+}
+
+// BindOverlay names the host of an overlay instance: its frames and the
+// answers to its Connects go there.
+func (r *Registry) BindOverlay(instance string, host *actor.PID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := make(map[string]*actor.PID)
+	if old := r.hosts.Load(); old != nil {
+		maps.Copy(m, *old)
+	}
+	m[instance] = host
+	r.hosts.Store(&m)
+}
+
+func (r *Registry) host(instance string) *actor.PID {
+	if m := r.hosts.Load(); m != nil {
+		return (*m)[instance]
+	}
+	return nil
+}
+
+// BindControl names the actor that takes messages from other runtimes.
+func (r *Registry) BindControl(host *actor.PID) { r.runtime.Store(host) }
+
+// Session returns the session with the current life of a node, or nil. It
+// takes no lock.
+func (r *Registry) Session(name string) *Session {
+	if m := r.sessions.Load(); m != nil {
+		return (*m)[name]
+	}
+	return nil
+}
+
+// Sessions returns the sessions with all current lives, sorted by name.
+func (r *Registry) Sessions() []*Session {
+	m := r.sessions.Load()
+	if m == nil {
+		return nil
+	}
+	list := slices.Collect(maps.Values(*m))
+	slices.SortFunc(list, func(a, b *Session) int { return a.peer.Compare(b.peer) })
+	return list
+}
+
+// Ensure returns the session with a life of a node, making it if need be, and
+// makes it the node's current one.
+func (r *Registry) Ensure(p overlay.Peer, generation uint64) *Session {
+	r.mu.Lock()
+	s, old := r.ensure(p, generation)
+	r.mu.Unlock()
+	if old != nil {
+		old.end(messages.ReasonNodeDown, messages.ReasonDown)
+	}
+	return s
+}
+
+// ensure is Ensure with r.mu held. It returns the session that the new one
+// replaces, to be ended without the lock.
+func (r *Registry) ensure(p overlay.Peer, generation uint64) (s, old *Session) {
+	s = r.lives[lifeOf(p)]
+	if s != nil && s.generation < generation {
+		old, s = s, nil
+	}
+	if s == nil {
+		s = newSession(r, p, generation)
+		r.lives[lifeOf(p)] = s
+	}
+	if cur := r.Session(p.Name); cur != s {
+		r.publish(func(m map[string]*Session) { m[p.Name] = s })
+	}
+	return s, old
+}
+
+// publish replaces the map that senders read. r.mu is held.
+func (r *Registry) publish(change func(map[string]*Session)) {
+	m := make(map[string]*Session)
+	if old := r.sessions.Load(); old != nil {
+		maps.Copy(m, *old)
+	}
+	change(m)
+	r.sessions.Store(&m)
+}
+
+// EndSession ends the session with a life of a node up to a generation: links
+// are closed, queued messages come back as undelivered with the reason.
+func (r *Registry) EndSession(p overlay.Peer, generation uint64, why messages.Reason) {
+	r.mu.Lock()
+	s := r.lives[lifeOf(p)]
+	if s == nil || s.generation > generation {
+		r.mu.Unlock()
+		return
+	}
+	delete(r.lives, lifeOf(p))
+	if r.Session(p.Name) == s {
+		r.publish(func(m map[string]*Session) { delete(m, p.Name) })
+	}
+	r.mu.Unlock()
+	s.end(why, messages.ReasonDown)
+}
+
+// EndAll ends every session: this node has taken a new generation, and flows
+// of the old one are over.
+func (r *Registry) EndAll(why messages.Reason) {
+	r.mu.Lock()
+	all := slices.Collect(maps.Values(r.lives))
+	clear(r.lives)
+	r.publish(func(m map[string]*Session) { clear(m) })
+	r.mu.Unlock()
+	for _, s := range all {
+		s.end(why, messages.ReasonClosed)
+	}
+}
+
+// Block drops the links to a node and dials and admits it no more, or ends
+// that.
+func (r *Registry) Block(name string, on bool) {
+	r.mu.Lock()
+	if on {
+		r.blocked[name] = true
+	} else {
+		delete(r.blocked, name)
+	}
+	r.mu.Unlock()
+	if s := r.Session(name); on && s != nil {
+		for _, l := range s.allLinks() {
+			l.close(messages.ReasonDisconnected)
+		}
+	}
+}
+
+// SendOverlay sends a message of an overlay instance to a peer. It never
+// blocks; without a link, or with too much waiting, it is refused.
+func (r *Registry) SendOverlay(instance string, to overlay.Peer, m proto.Message) error {
+	r.mu.Lock()
+	s := r.lives[lifeOf(to)]
+	r.mu.Unlock()
+	if s == nil {
+		return &SendError{Node: to.Name, Channel: ControlChannel, Reason: messages.ReasonUnreachable}
+	}
+	return s.sendRuntime(instance, m)
+}
+
+// Close ends everything: the listener, all links, all sessions. It waits for
+// the goroutines of links to end, is idempotent and safe for concurrent use.
+func (r *Registry) Close() {
+	r.mu.Lock()
+	already := r.closed
+	r.closed = true
+	ln := r.listener
+	r.mu.Unlock()
+	r.cancel()
+	if !already {
+		if ln != nil {
+			_ = ln.Close()
+		}
+		for _, s := range r.allSessions() {
+			s.end(messages.ReasonStopped, messages.ReasonClosed)
+		}
+	}
+	r.wg.Wait()
+}
+
+func (r *Registry) allSessions() []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.lives))
+}
+
+// Listen binds the address of the configuration. Peers are answered from
+// Serve on.
+func (r *Registry) Listen(ctx context.Context) error {
+	ln, err := r.cfg.Transport.Listen(ctx, r.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("channelmgr: listen on %q: %w", r.cfg.Listen, err)
+	}
+	self := r.Self()
+	if self.Addr == "" {
+		self.Addr = ln.Addr().String()
+		if len(r.cfg.Advertise) > 0 {
+			self.Addr = r.cfg.Advertise[0]
+			if host, port, err := net.SplitHostPort(self.Addr); err == nil && port == "0" {
+				_, p, _ := net.SplitHostPort(ln.Addr().String())
+				self.Addr = net.JoinHostPort(host, p)
+			}
+		}
+	}
+	host, port, err := net.SplitHostPort(self.Addr)
+	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 1 || n > 65535 || host == "" || net.ParseIP(host).IsUnspecified() {
+		_ = ln.Close()
+		return fmt.Errorf("channelmgr: %q cannot be advertised to peers; set an address of this host that they can dial, as host:port", self.Addr)
+	}
+	r.setSelf(self)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		_ = ln.Close()
+		return ErrClosed
+	}
+	r.listener = ln
+	return nil
+}
+
+// Manager returns the manager actor.
+func (r *Registry) Manager() *actor.PID { return r.manager.Load() }

@@ -1,0 +1,128 @@
+package channelmgr
+
+import "sync"
+
+// blockSize is the size of the pooled blocks in which small frames queue up.
+const blockSize = 64 << 10
+
+var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
+
+// segment is a run of queued bytes: frames in a pooled block, or a large body
+// by reference.
+type segment struct {
+	b       []byte
+	block   *[blockSize]byte // b's memory when it is pooled
+	body    *body            // released once b is written; set on a body's last piece
+	frames  int              // messages that begin in b
+	foreign bool             // b is (part of) a body: nothing may be appended
+}
+
+// release gives the segment's memory back.
+func (s *segment) release() {
+	if s.block != nil {
+		blocks.Put(s.block)
+	}
+	if s.body != nil {
+		s.body.release()
+	}
+	*s = segment{}
+}
+
+// body is a large encoded message that several segments refer to.
+type body struct{ b []byte }
+
+// Encoded bodies between the sizes are pooled; larger ones are left to the
+// collector, so that one huge message does not stay in memory.
+const (
+	minPooledBody = 16 << 10
+	maxPooledBody = 2 << 20
+)
+
+var (
+	mediumBodies = sync.Pool{New: func() any { return &body{b: make([]byte, 0, 160<<10)} }}
+	largeBodies  = sync.Pool{New: func() any { return &body{b: make([]byte, 0, 1<<20+64<<10)} }}
+)
+
+// newBody returns a body with room for size bytes.
+func newBody(size int) *body {
+	switch {
+	case size <= 160<<10:
+		return mediumBodies.Get().(*body)
+	case size <= maxPooledBody:
+		return largeBodies.Get().(*body)
+	default:
+		return &body{b: make([]byte, 0, size)}
+	}
+}
+
+func (b *body) release() {
+	c := cap(b.b)
+	b.b = b.b[:0]
+	switch {
+	case c > maxPooledBody:
+	case c > 1<<20:
+		largeBodies.Put(b)
+	case c >= 160<<10:
+		mediumBodies.Put(b)
+	}
+}
+
+// segments is a queue of segments. Its zero value is empty.
+type segments struct {
+	list  []segment
+	bytes int
+}
+
+// room returns the last segment when need bytes fit behind it, or a fresh
+// block.
+func (q *segments) room(need int) *segment {
+	if n := len(q.list); n > 0 {
+		if s := &q.list[n-1]; !s.foreign && cap(s.b)-len(s.b) >= need {
+			return s
+		}
+	}
+	blk := blocks.Get().(*[blockSize]byte)
+	q.list = append(q.list, segment{b: blk[:0:blockSize], block: blk})
+	return &q.list[len(q.list)-1]
+}
+
+// set stores what was appended to a segment that room returned. A frame that
+// outgrew its block left it for memory of its own.
+func (q *segments) set(s *segment, b []byte) {
+	q.bytes += len(b) - len(s.b)
+	if s.block != nil && cap(b) != blockSize {
+		blocks.Put(s.block)
+		s.block = nil
+	}
+	s.b = b
+}
+
+// refer queues a piece of a body.
+func (q *segments) refer(b []byte, last *body) {
+	q.list = append(q.list, segment{b: b, body: last, foreign: true})
+	q.bytes += len(b)
+}
+
+// take moves segments of up to limit bytes, at least one, to the end of dst.
+// It never cuts between a frame's head and the body that follows by reference.
+func (q *segments) take(dst []segment, limit int) []segment {
+	n, size := 0, 0
+	for n < len(q.list) && (n == 0 || q.list[n].foreign || size+len(q.list[n].b) <= limit) {
+		size += len(q.list[n].b)
+		n++
+	}
+	dst = append(dst, q.list[:n]...)
+	rest := copy(q.list, q.list[n:])
+	clear(q.list[rest:])
+	q.list = q.list[:rest]
+	q.bytes -= size
+	return dst
+}
+
+// drop releases everything queued.
+func (q *segments) drop() {
+	for i := range q.list {
+		q.list[i].release()
+	}
+	q.list, q.bytes = nil, 0
+}

@@ -1,0 +1,147 @@
+package channelmgr
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Names of the channels that always exist.
+const (
+	ControlChannel = "control" // the runtime's own; applications cannot send on it
+	DataChannel    = "data"    // the default for application messages
+)
+
+// Priority orders the lanes that share a link. The zero value is Medium.
+type Priority uint8
+
+// Priorities.
+const (
+	Medium Priority = iota
+	High
+	Low
+)
+
+// Delivery says what happens to a message on a link that breaks. The zero
+// value is AtMostOnce.
+type Delivery uint8
+
+// Delivery modes.
+const (
+	AtMostOnce Delivery = iota
+	AtLeastOnce
+)
+
+// Ordering says which messages of a channel keep their order. The zero value
+// is FIFO: per sending node, target actor (or partition key) and channel.
+type Ordering uint8
+
+// Orderings.
+const (
+	FIFO Ordering = iota
+	Monotonic
+	Causal
+)
+
+// Overflow says what a send does when the lane's queue is at its bound. The
+// zero value is Block.
+type Overflow uint8
+
+// Overflow policies.
+const (
+	Block      Overflow = iota // wait for BlockTimeout, then undelivered
+	Reject                     // undelivered at once
+	DropOldest                 // make room by dropping what waited longest
+	DropNewest                 // drop this message, counted, no error
+)
+
+// Compression of a channel's batches. The zero value is None.
+type Compression uint8
+
+// Compressions.
+const (
+	None Compression = iota
+	S2
+	Zstd
+)
+
+// Defaults of a ChannelSpec's zero fields.
+const (
+	DefaultMaxQueueLen   = 65536
+	DefaultMaxQueueBytes = 16 << 20
+	DefaultBlockTimeout  = 5 * time.Second
+	MaxLanes             = 16
+	MaxChannels          = 64
+)
+
+// ChannelSpec describes a named channel. The sender's spec governs.
+type ChannelSpec struct {
+	Name          string
+	Lanes         int           // ceiling of ordered streams per peer; 0 means 1
+	Priority      Priority      // among lanes that share a link
+	Delivery      Delivery      // only AtMostOnce so far
+	Ordering      Ordering      // only FIFO so far
+	MaxQueueLen   int           // messages waiting per lane and peer; 0 means DefaultMaxQueueLen
+	MaxQueueBytes int           // bytes waiting per lane and peer; 0 means DefaultMaxQueueBytes
+	Overflow      Overflow      // Block or Reject so far
+	BlockTimeout  time.Duration // for Block; 0 means DefaultBlockTimeout, then as Reject
+	Compression   Compression   // only None so far
+	Overlay       string        // "" means the default overlay
+	Types         []string      // protobuf names that travel on it unless a send says otherwise
+}
+
+// withDefaults fills the zero fields.
+func (c ChannelSpec) withDefaults() ChannelSpec {
+	if c.Lanes == 0 {
+		c.Lanes = 1
+	}
+	if c.MaxQueueLen == 0 {
+		c.MaxQueueLen = DefaultMaxQueueLen
+	}
+	if c.MaxQueueBytes == 0 {
+		c.MaxQueueBytes = DefaultMaxQueueBytes
+	}
+	if c.BlockTimeout == 0 {
+		c.BlockTimeout = DefaultBlockTimeout
+	}
+	return c
+}
+
+// Validate reports everything that is wrong with the spec, or asks for what
+// does not exist yet.
+func (c ChannelSpec) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("channelmgr: channel %q: "+format, append([]any{c.Name}, args...)...))
+	}
+	switch {
+	case c.Name == "":
+		bad("a channel needs a name")
+	case len(c.Name) > 64:
+		bad("the name has %d bytes; at most 64 are allowed", len(c.Name))
+	case c.Name == ControlChannel:
+		bad("the name is reserved for the runtime; choose another")
+	}
+	if c.Lanes < 0 || c.Lanes > MaxLanes {
+		bad("lanes is %d; use 1 to %d", c.Lanes, MaxLanes)
+	}
+	if c.MaxQueueLen < 0 || c.MaxQueueBytes < 0 || c.BlockTimeout < 0 {
+		bad("bounds and times cannot be negative")
+	}
+	if c.Delivery != AtMostOnce {
+		bad("delivery at-least-once is not available in this version; leave it at AtMostOnce")
+	}
+	if c.Ordering != FIFO {
+		bad("only FIFO ordering is available in this version")
+	}
+	if c.Overflow != Block && c.Overflow != Reject {
+		bad("only the overflow policies Block and Reject are available in this version")
+	}
+	if c.Compression != None {
+		bad("compression is not available in this version; leave it at None")
+	}
+	if c.Overlay != "" {
+		bad("binding to overlay %q is not available in this version; leave it empty", c.Overlay)
+	}
+	return errors.Join(errs...)
+}
