@@ -84,6 +84,7 @@ type (
 	NeighborDown struct {
 		Peer   Peer
 		Reason messages.Reason
+		Known  uint64 // with messages.ReasonDown: the generation of ours that the peer declared down
 	}
 
 	// Publish asks a broadcast tree to deliver Payload at every node.
