@@ -299,7 +299,7 @@ func (m *manager) onFailed(msg *messages.LinkFailed) {
 		h.mu.Unlock()
 		return
 	}
-	if s := m.r.lifeSession(k); why == messages.ReasonDuplicate && s != nil {
+	if why == messages.ReasonDuplicate {
 		// The peer's own dial is on its way here; if it is not here by the time
 		// a handshake may take, the owners are told that it came to nothing.
 		w.dial = 0

@@ -224,8 +224,9 @@ func (p *pipe) attach(l *link) bool {
 		return p.ended == ""
 	}
 	p.link, p.busy, p.opening = l, nil, false
+	p.greet()
 	if p.carried {
-		p.defs = p.dict.replay(nil)
+		p.defs = p.dict.replay(p.defs)
 		for _, ln := range p.lanes {
 			p.defs = ln.begin(p.defs)
 		}
@@ -237,6 +238,14 @@ func (p *pipe) attach(l *link) bool {
 	}
 	p.kick(false)
 	return true
+}
+
+// greet begins a data link with the number of our session. mu is held.
+func (p *pipe) greet() {
+	p.defs = nil
+	if !p.control {
+		p.defs = frame.AppendSession(nil, frame.Session{Epoch: p.s.epoch})
+	}
 }
 
 // detach takes the carrier away if it is l. It reports whether something

@@ -143,7 +143,7 @@ func (l *link) frame(raw []byte) error {
 	kind := frame.Kind(raw[4])
 	if l.control {
 		switch kind {
-		case frame.KindData, frame.KindPiece, frame.KindBegin, frame.KindEnd:
+		case frame.KindData, frame.KindPiece, frame.KindBegin, frame.KindEnd, frame.KindSession:
 			return badFrame(messages.ReasonBadFrame, kind.String()+" on a control link")
 		}
 	} else {
@@ -185,6 +185,12 @@ func (l *link) frame(raw []byte) error {
 			return asFrameError(err)
 		}
 		return l.onEnd(e)
+	case frame.KindSession:
+		m, err := frame.ParseSession(raw)
+		if err != nil {
+			return asFrameError(err)
+		}
+		l.onSession(m)
 	case frame.KindPing:
 		p, err := frame.ParsePing(raw)
 		if err != nil {

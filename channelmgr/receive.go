@@ -261,6 +261,19 @@ func (l *link) onBegin(b frame.Begin) error {
 	return nil
 }
 
+// onSession: the peer's flows on this link are of its session with that
+// number. Those of an earlier one are over.
+func (l *link) onSession(m frame.Session) {
+	s := l.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inEpoch != 0 && s.inEpoch != m.Epoch {
+		s.in = make(map[string]*inbound)
+		clear(l.in.channels[:])
+	}
+	s.inEpoch = m.Epoch
+}
+
 // onEnd takes the end of a flow on this link: it goes on elsewhere.
 func (l *link) onEnd(e frame.End) error {
 	c, err := l.channel(e.Channel)

@@ -26,6 +26,7 @@ type Session struct {
 	r          *Registry
 	peer       overlay.Peer
 	generation uint64
+	epoch      uint64 // tells our flows from those of a session before this one
 	pidAddress string
 
 	data atomic.Pointer[outbound]             // the channel that most messages travel on
@@ -37,6 +38,7 @@ type Session struct {
 	links   map[uint8]*link // data links by index
 	control *link
 	in      map[string]*inbound
+	inEpoch uint64 // the peer's number for the flows in in
 	ended   messages.Reason
 
 	linked     atomic.Bool
@@ -44,7 +46,7 @@ type Session struct {
 }
 
 func newSession(r *Registry, p overlay.Peer, generation uint64) *Session {
-	s := &Session{r: r, peer: p, generation: generation, pidAddress: PIDAddress(p), in: make(map[string]*inbound)}
+	s := &Session{r: r, peer: p, generation: generation, epoch: r.nextLink.Add(1), pidAddress: PIDAddress(p), in: make(map[string]*inbound)}
 	s.ctl = &pipe{s: s, control: true}
 	s.ctl.dict.limit = r.cfg.Limits.DictionarySize
 	s.ctl.lanes = []*lane{{pipe: s.ctl, channel: ControlChannel}}
@@ -187,8 +189,10 @@ func (s *Session) pipe(index uint8) *pipe {
 			s.pipes = make(map[uint8]*pipe)
 		}
 		s.pipes[index] = p
-		p.link = s.links[index]
-		p.carried = p.link != nil
+		if p.link = s.links[index]; p.link != nil {
+			p.carried = true
+			p.greet()
+		}
 	}
 	return p
 }

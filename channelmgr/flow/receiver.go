@@ -133,6 +133,12 @@ func (r *Receiver) Begin(carrier, base, abandoned uint64, now overlay.Time) {
 	r.coming, r.base, r.since = carrier, base, now
 	if r.carrier == 0 {
 		r.dead = true
+		if r.arrived == 0 && base > 1 {
+			// This end is new, the flow is not: what came before was an earlier
+			// session's. Only what the sender gave up is missing here.
+			r.arrived = base - 1
+			r.lost += min(abandoned, r.arrived)
+		}
 	}
 	r.settle(now)
 }

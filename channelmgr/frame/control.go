@@ -237,6 +237,27 @@ func ParseClose(raw []byte) (Close, error) {
 	return m, c.done(KindClose)
 }
 
+// Session is the first frame of a data link in each direction: the number of
+// the sender's session. When it is not the one before, the sender has begun
+// its flows anew.
+type Session struct{ Epoch uint64 }
+
+// AppendSession appends a whole frame.
+func AppendSession(dst []byte, s Session) []byte {
+	dst = begin(dst, 8, KindSession, 0)
+	return binary.BigEndian.AppendUint64(dst, s.Epoch)
+}
+
+// ParseSession reads a Session.
+func ParseSession(raw []byte) (Session, error) {
+	c := body(raw)
+	s := Session{Epoch: c.u64()}
+	if s.Epoch == 0 {
+		c.bad = true
+	}
+	return s, c.done(KindSession)
+}
+
 // body returns a cursor behind a frame's kind and flags.
 func body(raw []byte) *cursor {
 	if len(raw) < 6 {

@@ -26,9 +26,10 @@ const (
 	KindControl     Kind = 10
 	KindUndelivered Kind = 11
 	KindClose       Kind = 12
+	KindSession     Kind = 13
 )
 
-var kindNames = [...]string{"kind 0", "data", "piece", "define", "flow-update", "begin", "end", "ping", "pong", "overlay", "control", "undelivered", "close"}
+var kindNames = [...]string{"kind 0", "data", "piece", "define", "flow-update", "begin", "end", "ping", "pong", "overlay", "control", "undelivered", "close", "session"}
 
 // String returns the kind's name.
 func (k Kind) String() string {
