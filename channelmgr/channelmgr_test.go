@@ -123,7 +123,9 @@ func forEach(t *testing.T, f func(t *testing.T, tr func() transport.Transport, m
 		m := transport.NewMemory()
 		f(t, func() transport.Transport { return m }, handshake.ModeInsecure)
 	})
-	t.Run("tcp", func(t *testing.T) { f(t, func() transport.Transport { return transport.TCP{} }, handshake.ModeInsecure) })
+	t.Run("tcp", func(t *testing.T) {
+		f(t, func() transport.Transport { return transport.TCP{} }, handshake.ModeInsecure)
+	})
 	t.Run("tls", func(t *testing.T) { f(t, func() transport.Transport { return transport.TCP{} }, handshake.ModeSecret) })
 }
 

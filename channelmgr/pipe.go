@@ -224,9 +224,8 @@ func (p *pipe) attach(l *link) bool {
 		return p.ended == ""
 	}
 	p.link, p.busy, p.opening = l, nil, false
-	p.greet()
+	p.defs = append(p.greeting(), p.dict.replay(nil)...)
 	if p.carried {
-		p.defs = p.dict.replay(p.defs)
 		for _, ln := range p.lanes {
 			p.defs = ln.begin(p.defs)
 		}
@@ -240,12 +239,12 @@ func (p *pipe) attach(l *link) bool {
 	return true
 }
 
-// greet begins a data link with the number of our session. mu is held.
-func (p *pipe) greet() {
-	p.defs = nil
-	if !p.control {
-		p.defs = frame.AppendSession(nil, frame.Session{Epoch: p.s.epoch})
+// greeting is how a data link begins: with the number of our session.
+func (p *pipe) greeting() []byte {
+	if p.control {
+		return nil
 	}
+	return frame.AppendSession(nil, frame.Session{Epoch: p.s.epoch})
 }
 
 // detach takes the carrier away if it is l. It reports whether something

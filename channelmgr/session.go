@@ -191,7 +191,7 @@ func (s *Session) pipe(index uint8) *pipe {
 		s.pipes[index] = p
 		if p.link = s.links[index]; p.link != nil {
 			p.carried = true
-			p.greet()
+			p.defs = p.greeting()
 		}
 	}
 	return p
