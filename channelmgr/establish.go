@@ -253,8 +253,8 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 		r.mu.Unlock()
 		return nil, messages.ReasonDisconnected
 	}
-	s, stale := r.ensure(peer, generation)
-	if s.generation > generation {
+	s := r.ensure(peer, generation)
+	if s.Generation() > generation {
 		r.mu.Unlock()
 		return nil, messages.ReasonDown
 	}
@@ -293,9 +293,6 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 	}
 	s.mu.Unlock()
 	r.mu.Unlock()
-	if stale != nil {
-		stale.end(messages.ReasonNodeDown, messages.ReasonDown)
-	}
 	if why != "" {
 		return nil, why
 	}

@@ -52,7 +52,7 @@ func (h *holds) first(s *Session, instance string) *messages.LinkUp {
 }
 
 func linkUp(l *link, contact string, inbound bool) *messages.LinkUp {
-	return &messages.LinkUp{Peer: nodeRef(l.s.peer), Generation: l.s.generation, Known: l.known, Contact: contact, Inbound: inbound}
+	return &messages.LinkUp{Peer: nodeRef(l.s.peer), Generation: l.s.Generation(), Known: l.known, Contact: contact, Inbound: inbound}
 }
 
 // held reports whether anyone has a hold on a session or waits for it.

@@ -89,7 +89,7 @@ func (a *linkActor) dial(self *actor.PID) {
 }
 
 func establishedReport(l *link) *messages.LinkEstablished {
-	return &messages.LinkEstablished{Link: l.id, Peer: nodeRef(l.s.peer), Generation: l.s.generation, Known: l.known,
+	return &messages.LinkEstablished{Link: l.id, Peer: nodeRef(l.s.peer), Generation: l.s.Generation(), Known: l.known,
 		Index: uint32(l.index), Control: l.control, Inbound: !l.dialed, Contact: l.contact}
 }
 

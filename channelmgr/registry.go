@@ -207,29 +207,25 @@ func (r *Registry) Sessions() []*Session {
 // makes it the node's current one.
 func (r *Registry) Ensure(p overlay.Peer, generation uint64) *Session {
 	r.mu.Lock()
-	s, old := r.ensure(p, generation)
-	r.mu.Unlock()
-	if old != nil {
-		old.end(messages.ReasonNodeDown, messages.ReasonDown)
-	}
-	return s
+	defer r.mu.Unlock()
+	return r.ensure(p, generation)
 }
 
-// ensure is Ensure with r.mu held. It returns the session that the new one
-// replaces, to be ended without the lock.
-func (r *Registry) ensure(p overlay.Peer, generation uint64) (s, old *Session) {
-	s = r.lives[lifeOf(p)]
-	if s != nil && s.generation < generation {
-		old, s = s, nil
-	}
+// ensure is Ensure with r.mu held. A peer that took a higher generation since
+// was declared down by others only: the session here goes on.
+func (r *Registry) ensure(p overlay.Peer, generation uint64) *Session {
+	s := r.lives[lifeOf(p)]
 	if s == nil {
 		s = newSession(r, p, generation)
 		r.lives[lifeOf(p)] = s
 	}
-	if cur := r.Session(p.Name); cur != s {
+	if s.Generation() < generation {
+		s.generation.Store(generation)
+	}
+	if r.Session(p.Name) != s {
 		r.publish(func(m map[string]*Session) { m[p.Name] = s })
 	}
-	return s, old
+	return s
 }
 
 // publish replaces the map that senders read. r.mu is held.
@@ -247,7 +243,7 @@ func (r *Registry) publish(change func(map[string]*Session)) {
 func (r *Registry) EndSession(p overlay.Peer, generation uint64, why messages.Reason) {
 	r.mu.Lock()
 	s := r.lives[lifeOf(p)]
-	if s == nil || s.generation > generation {
+	if s == nil || s.Generation() > generation {
 		r.mu.Unlock()
 		return
 	}
@@ -257,19 +253,6 @@ func (r *Registry) EndSession(p overlay.Peer, generation uint64, why messages.Re
 	}
 	r.mu.Unlock()
 	s.end(why, messages.ReasonDown)
-}
-
-// EndAll ends every session: this node has taken a new generation, and flows
-// of the old one are over.
-func (r *Registry) EndAll(why messages.Reason) {
-	r.mu.Lock()
-	all := slices.Collect(maps.Values(r.lives))
-	clear(r.lives)
-	r.publish(func(m map[string]*Session) { clear(m) })
-	r.mu.Unlock()
-	for _, s := range all {
-		s.end(why, messages.ReasonClosed)
-	}
 }
 
 // Block drops the links to a node and dials and admits it no more, or ends
@@ -363,3 +346,29 @@ func (r *Registry) Listen(ctx context.Context) error {
 
 // Manager returns the manager actor.
 func (r *Registry) Manager() *actor.PID { return r.manager.Load() }
+
+// Drain waits until nothing is queued on any link, or ctx ends.
+func (r *Registry) Drain(ctx context.Context) error {
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for {
+		idle := true
+		for _, s := range r.allSessions() {
+			for _, p := range append(s.allPipes(), s.ctl) {
+				p.mu.Lock()
+				if p.link != nil && (p.busy != nil || !p.empty()) {
+					idle = false
+				}
+				p.mu.Unlock()
+			}
+		}
+		if idle {
+			return nil
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -25,7 +25,7 @@ import (
 type Session struct {
 	r          *Registry
 	peer       overlay.Peer
-	generation uint64
+	generation atomic.Uint64
 	epoch      uint64 // tells our flows from those of a session before this one
 	pidAddress string
 
@@ -46,7 +46,8 @@ type Session struct {
 }
 
 func newSession(r *Registry, p overlay.Peer, generation uint64) *Session {
-	s := &Session{r: r, peer: p, generation: generation, epoch: r.nextLink.Add(1), pidAddress: PIDAddress(p), in: make(map[string]*inbound)}
+	s := &Session{r: r, peer: p, epoch: r.nextLink.Add(1), pidAddress: PIDAddress(p), in: make(map[string]*inbound)}
+	s.generation.Store(generation)
 	s.ctl = &pipe{s: s, control: true}
 	s.ctl.dict.limit = r.cfg.Limits.DictionarySize
 	s.ctl.lanes = []*lane{{pipe: s.ctl, channel: ControlChannel}}
@@ -60,7 +61,7 @@ func (s *Session) Peer() overlay.Peer { return s.peer }
 func (s *Session) address() string { return s.pidAddress }
 
 // Generation returns the generation of the peer that this session is with.
-func (s *Session) Generation() uint64 { return s.generation }
+func (s *Session) Generation() uint64 { return s.generation.Load() }
 
 // Linked reports whether the control link is up.
 func (s *Session) Linked() bool { return s.linked.Load() }
