@@ -264,7 +264,7 @@ func (x *RosterTag) GetValue() string {
 }
 
 // RosterClaim says something about a record that somebody else owns (or, with
-// LEFT, the owner's farewell).
+// LEFT and the owner as observer, the owner's farewell).
 type RosterClaim struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -273,6 +273,8 @@ type RosterClaim struct {
 	Version       uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
 	Status        RosterStatus           `protobuf:"varint,5,opt,name=status,proto3,enum=maquis.v1.RosterStatus" json:"status,omitempty"`
 	Observers     []string               `protobuf:"bytes,6,rep,name=observers,proto3" json:"observers,omitempty"`
+	Addr          string                 `protobuf:"bytes,7,opt,name=addr,proto3" json:"addr,omitempty"`                 // with DOWN and LEFT: where the member was last reached
+	AgeMs         uint64                 `protobuf:"varint,8,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"` // with DOWN and LEFT: how long ago that was declared
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -349,6 +351,20 @@ func (x *RosterClaim) GetObservers() []string {
 	return nil
 }
 
+func (x *RosterClaim) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *RosterClaim) GetAgeMs() uint64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
 // RosterUpdate carries news: records and claims.
 type RosterUpdate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -402,11 +418,14 @@ func (x *RosterUpdate) GetClaims() []*RosterClaim {
 	return nil
 }
 
-// RosterDigest opens an exchange: one hash per bucket of names.
+// RosterDigest opens an exchange with the root alone; who finds another root
+// answers with the buckets.
 type RosterDigest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Buckets       []uint64               `protobuf:"fixed64,1,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
-	Joining       bool                   `protobuf:"varint,2,opt,name=joining,proto3" json:"joining,omitempty"` // send everything, then RosterSynced
+	Buckets       []uint64               `protobuf:"fixed64,1,rep,packed,name=buckets,proto3" json:"buckets,omitempty"` // a hash per bucket of names; empty: the root only
+	Joining       bool                   `protobuf:"varint,2,opt,name=joining,proto3" json:"joining,omitempty"`         // send everything, then RosterSynced
+	Root          uint64                 `protobuf:"fixed64,3,opt,name=root,proto3" json:"root,omitempty"`              // of all buckets
+	You           *RosterHead            `protobuf:"bytes,4,opt,name=you,proto3" json:"you,omitempty"`                  // what the sender knows of the receiver
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +472,20 @@ func (x *RosterDigest) GetJoining() bool {
 		return x.Joining
 	}
 	return false
+}
+
+func (x *RosterDigest) GetRoot() uint64 {
+	if x != nil {
+		return x.Root
+	}
+	return 0
+}
+
+func (x *RosterDigest) GetYou() *RosterHead {
+	if x != nil {
+		return x.You
+	}
+	return nil
 }
 
 // RosterHead is a record or tombstone in short.
@@ -533,11 +566,14 @@ func (x *RosterHead) GetStatus() RosterStatus {
 }
 
 // RosterSummary answers a digest with the heads of the buckets that differ, a
-// page at a time.
+// page at a time: it covers the names of its buckets, in the first one only
+// those after "after", in the last one only those up to "until".
 type RosterSummary struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Buckets       []uint32               `protobuf:"varint,1,rep,packed,name=buckets,proto3" json:"buckets,omitempty"` // those complete in this page
+	Buckets       []uint32               `protobuf:"varint,1,rep,packed,name=buckets,proto3" json:"buckets,omitempty"` // rising
 	Heads         []*RosterHead          `protobuf:"bytes,2,rep,name=heads,proto3" json:"heads,omitempty"`
+	After         string                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	Until         string                 `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"` // empty: to the end of the last bucket
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -584,6 +620,20 @@ func (x *RosterSummary) GetHeads() []*RosterHead {
 		return x.Heads
 	}
 	return nil
+}
+
+func (x *RosterSummary) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *RosterSummary) GetUntil() string {
+	if x != nil {
+		return x.Until
+	}
+	return ""
 }
 
 // RosterPull asks for the records of names.
@@ -676,6 +726,121 @@ func (x *RosterSynced) GetMembers() uint32 {
 	return 0
 }
 
+// RosterAsk asks a neighbor whether it has a link to a member that the sender
+// has lost.
+type RosterAsk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Incarnation   uint64                 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RosterAsk) Reset() {
+	*x = RosterAsk{}
+	mi := &file_maquis_roster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RosterAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RosterAsk) ProtoMessage() {}
+
+func (x *RosterAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_roster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RosterAsk.ProtoReflect.Descriptor instead.
+func (*RosterAsk) Descriptor() ([]byte, []int) {
+	return file_maquis_roster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RosterAsk) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RosterAsk) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+// RosterAnswer answers RosterAsk.
+type RosterAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Incarnation   uint64                 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Linked        bool                   `protobuf:"varint,3,opt,name=linked,proto3" json:"linked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RosterAnswer) Reset() {
+	*x = RosterAnswer{}
+	mi := &file_maquis_roster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RosterAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RosterAnswer) ProtoMessage() {}
+
+func (x *RosterAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_roster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RosterAnswer.ProtoReflect.Descriptor instead.
+func (*RosterAnswer) Descriptor() ([]byte, []int) {
+	return file_maquis_roster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RosterAnswer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RosterAnswer) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *RosterAnswer) GetLinked() bool {
+	if x != nil {
+		return x.Linked
+	}
+	return false
+}
+
 var File_maquis_roster_proto protoreflect.FileDescriptor
 
 const file_maquis_roster_proto_rawDesc = "" +
@@ -701,7 +866,7 @@ const file_maquis_roster_proto_rawDesc = "" +
 	"\tsignature\x18\x0f \x01(\fR\tsignature\"3\n" +
 	"\tRosterTag\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xcc\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xf7\x01\n" +
 	"\vRosterClaim\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x1e\n" +
@@ -710,13 +875,17 @@ const file_maquis_roster_proto_rawDesc = "" +
 	"generation\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\x04R\aversion\x12/\n" +
 	"\x06status\x18\x05 \x01(\x0e2\x17.maquis.v1.RosterStatusR\x06status\x12\x1c\n" +
-	"\tobservers\x18\x06 \x03(\tR\tobservers\"X\n" +
+	"\tobservers\x18\x06 \x03(\tR\tobservers\x12\x12\n" +
+	"\x04addr\x18\a \x01(\tR\x04addr\x12\x15\n" +
+	"\x06age_ms\x18\b \x01(\x04R\x05ageMs\"X\n" +
 	"\fRosterUpdate\x12\x18\n" +
 	"\arecords\x18\x01 \x03(\fR\arecords\x12.\n" +
-	"\x06claims\x18\x02 \x03(\v2\x16.maquis.v1.RosterClaimR\x06claims\"B\n" +
+	"\x06claims\x18\x02 \x03(\v2\x16.maquis.v1.RosterClaimR\x06claims\"\x7f\n" +
 	"\fRosterDigest\x12\x18\n" +
 	"\abuckets\x18\x01 \x03(\x06R\abuckets\x12\x18\n" +
-	"\ajoining\x18\x02 \x01(\bR\ajoining\"\xad\x01\n" +
+	"\ajoining\x18\x02 \x01(\bR\ajoining\x12\x12\n" +
+	"\x04root\x18\x03 \x01(\x06R\x04root\x12'\n" +
+	"\x03you\x18\x04 \x01(\v2\x15.maquis.v1.RosterHeadR\x03you\"\xad\x01\n" +
 	"\n" +
 	"RosterHead\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
@@ -725,15 +894,24 @@ const file_maquis_roster_proto_rawDesc = "" +
 	"generation\x18\x03 \x01(\x04R\n" +
 	"generation\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\x04R\aversion\x12/\n" +
-	"\x06status\x18\x05 \x01(\x0e2\x17.maquis.v1.RosterStatusR\x06status\"V\n" +
+	"\x06status\x18\x05 \x01(\x0e2\x17.maquis.v1.RosterStatusR\x06status\"\x82\x01\n" +
 	"\rRosterSummary\x12\x18\n" +
 	"\abuckets\x18\x01 \x03(\rR\abuckets\x12+\n" +
-	"\x05heads\x18\x02 \x03(\v2\x15.maquis.v1.RosterHeadR\x05heads\"\"\n" +
+	"\x05heads\x18\x02 \x03(\v2\x15.maquis.v1.RosterHeadR\x05heads\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
+	"\x05until\x18\x04 \x01(\tR\x05until\"\"\n" +
 	"\n" +
 	"RosterPull\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\"(\n" +
 	"\fRosterSynced\x12\x18\n" +
-	"\amembers\x18\x01 \x01(\rR\amembers*r\n" +
+	"\amembers\x18\x01 \x01(\rR\amembers\"A\n" +
+	"\tRosterAsk\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\"\\\n" +
+	"\fRosterAnswer\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x16\n" +
+	"\x06linked\x18\x03 \x01(\bR\x06linked*r\n" +
 	"\fRosterStatus\x12\x17\n" +
 	"\x13ROSTER_STATUS_ALIVE\x10\x00\x12\x19\n" +
 	"\x15ROSTER_STATUS_SUSPECT\x10\x01\x12\x16\n" +
@@ -753,7 +931,7 @@ func file_maquis_roster_proto_rawDescGZIP() []byte {
 }
 
 var file_maquis_roster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_maquis_roster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_maquis_roster_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_maquis_roster_proto_goTypes = []any{
 	(RosterStatus)(0),     // 0: maquis.v1.RosterStatus
 	(*RosterRecord)(nil),  // 1: maquis.v1.RosterRecord
@@ -765,18 +943,21 @@ var file_maquis_roster_proto_goTypes = []any{
 	(*RosterSummary)(nil), // 7: maquis.v1.RosterSummary
 	(*RosterPull)(nil),    // 8: maquis.v1.RosterPull
 	(*RosterSynced)(nil),  // 9: maquis.v1.RosterSynced
+	(*RosterAsk)(nil),     // 10: maquis.v1.RosterAsk
+	(*RosterAnswer)(nil),  // 11: maquis.v1.RosterAnswer
 }
 var file_maquis_roster_proto_depIdxs = []int32{
 	2, // 0: maquis.v1.RosterRecord.tags:type_name -> maquis.v1.RosterTag
 	0, // 1: maquis.v1.RosterClaim.status:type_name -> maquis.v1.RosterStatus
 	3, // 2: maquis.v1.RosterUpdate.claims:type_name -> maquis.v1.RosterClaim
-	0, // 3: maquis.v1.RosterHead.status:type_name -> maquis.v1.RosterStatus
-	6, // 4: maquis.v1.RosterSummary.heads:type_name -> maquis.v1.RosterHead
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	6, // 3: maquis.v1.RosterDigest.you:type_name -> maquis.v1.RosterHead
+	0, // 4: maquis.v1.RosterHead.status:type_name -> maquis.v1.RosterStatus
+	6, // 5: maquis.v1.RosterSummary.heads:type_name -> maquis.v1.RosterHead
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_maquis_roster_proto_init() }
@@ -790,7 +971,7 @@ func file_maquis_roster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_maquis_roster_proto_rawDesc), len(file_maquis_roster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

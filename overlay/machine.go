@@ -78,7 +78,10 @@ type (
 	MemberDown struct{ Peer Peer }
 
 	// NeighborUp tells what lies above an overlay that a neighbor is there.
-	NeighborUp struct{ Peer Peer }
+	NeighborUp struct {
+		Peer  Peer
+		Known uint64 // as in LinkUp
+	}
 
 	// NeighborDown ends NeighborUp.
 	NeighborDown struct {
