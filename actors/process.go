@@ -1,0 +1,216 @@
+package actors
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/maquis-go/maquis/channelmgr"
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/roster"
+)
+
+// process stands for the actors of one node, or with an incarnation of one
+// life of it. PIDs keep it for ever, so it holds no link: each send looks for
+// the session of the moment, without a lock.
+type process struct {
+	d           *Distribution
+	node        string // "" when only an address is known
+	incarnation overlay.Incarnation
+	addr        string
+	flow        flowOptions
+}
+
+var _ actor.Process = (*process)(nil)
+
+// resolve is the address resolver of the process registry.
+func (d *Distribution) resolve(pid *actor.PID) (actor.Process, bool) {
+	if strings.HasPrefix(pid.Address, bindingPrefix) {
+		if b, ok := bindings(d, pid.Address); ok {
+			return b, true
+		}
+	}
+	if d.isLocal(pid.Address) {
+		return d.system.ProcessRegistry.GetLocal(pid.Id)
+	}
+	return d.process(pid.Address), true
+}
+
+// process returns the process of an address. A malformed address has one too,
+// which finds nobody.
+func (d *Distribution) process(address string) *process {
+	if p, ok := d.processes.Load(address); ok {
+		return p.(*process)
+	}
+	peer, _ := peerOfAddress(address)
+	p := &process{d: d, node: peer.Name, incarnation: peer.Incarnation, addr: peer.Addr}
+	if d.counts.processes.Add(1) > maxProcesses {
+		return p // strangers' addresses are not kept for ever
+	}
+	kept, _ := d.processes.LoadOrStore(strings.Clone(address), p)
+	return kept.(*process)
+}
+
+// maxProcesses bounds how many addresses are remembered.
+const maxProcesses = 1 << 17
+
+// session returns the session that reaches the process, or why there is none.
+func (p *process) session() (*channelmgr.Session, Reason) {
+	s := p.d.registry.Session(p.node)
+	if s == nil && p.node == "" && p.addr != "" {
+		for _, m := range p.d.service.View().Members {
+			for _, a := range m.Addrs {
+				if a == p.addr {
+					s = p.d.registry.Session(m.Peer.Name)
+				}
+			}
+		}
+	}
+	switch {
+	case s != nil && (p.incarnation == 0 || s.Peer().Incarnation == p.incarnation):
+		return s, ""
+	case p.d.stopped.Load():
+		return nil, messages.ReasonStopped
+	case s != nil:
+		return nil, messages.ReasonPastLife
+	}
+	if m, ok := p.d.service.View().Lookup(p.node); ok {
+		if m.Status >= roster.StatusDown && (p.incarnation == 0 || m.Peer.Incarnation == p.incarnation) {
+			return nil, messages.ReasonNodeDown
+		}
+		return nil, messages.ReasonPastLife
+	}
+	return nil, messages.ReasonUnknownNode
+}
+
+// SendUserMessage implements actor.Process.
+func (p *process) SendUserMessage(pid *actor.PID, message any) {
+	if env, ok := message.(*actor.MessageEnvelope); ok {
+		o := channelmgr.Outgoing{Msg: env.Message, Sender: env.Sender}
+		if len(env.Header) > 0 {
+			o.Header = env.Header
+		}
+		p.send(pid, &o)
+		return
+	}
+	o := channelmgr.Outgoing{Msg: message}
+	p.send(pid, &o)
+}
+
+// send sends by the process's own options; what cannot be sent is undelivered.
+func (p *process) send(pid *actor.PID, o *channelmgr.Outgoing) {
+	if err := p.deliver(pid, o); err != nil {
+		p.d.undelivered(pid, p.node, o, reasonOf(err))
+	}
+}
+
+// deliver sends a message, or returns why not.
+func (p *process) deliver(pid *actor.PID, o *channelmgr.Outgoing) error {
+	s, why := p.session()
+	if s == nil {
+		return &channelmgr.SendError{Node: cmp.Or(p.node, p.addr), Reason: why}
+	}
+	o.Target, o.TargetRequest = pid.Id, pid.RequestId
+	if o.Channel == "" {
+		o.Channel = p.flow.channel
+	}
+	if o.Channel == "" && len(p.d.byType) > 0 {
+		o.Channel = p.d.channelOf(o.Msg)
+	}
+	if o.Key == "" {
+		o.Key = p.flow.key
+	}
+	if o.Timeout == 0 {
+		o.Timeout = p.flow.timeout
+	}
+	if o.Timeout > 0 {
+		o.Wait = o.Timeout
+	}
+	switch o.Msg.(type) {
+	case *actor.PoisonPill, *actor.DeadLetterResponse:
+		o.NoBlock = true
+	default:
+		if isTransient(pid.Id) {
+			o.NoBlock = true // a reply to a future is neither blocked nor shed
+		}
+	}
+	if o.Sender != nil && isFuture(o.Sender.Id) && p.d.isLocal(o.Sender.Address) {
+		p.d.pending.add(s.Peer(), o.Sender.Id)
+	}
+	return s.Send(o) // an ended session refuses: no future is added to one unseen
+}
+
+// channelOf is the channel that a message's type is bound to.
+func (d *Distribution) channelOf(msg any) string {
+	if m, ok := msg.(proto.Message); ok {
+		return d.byType[string(m.ProtoReflect().Descriptor().FullName())]
+	}
+	return ""
+}
+
+func isFuture(id string) bool    { return strings.HasPrefix(id, "future$") }
+func isTransient(id string) bool { return isFuture(id) || strings.HasPrefix(id, "call$") }
+
+// SendSystemMessage implements actor.Process. It never blocks.
+func (p *process) SendSystemMessage(pid *actor.PID, message any) {
+	switch m := message.(type) {
+	case *actor.Watch:
+		p.d.watches.watch(p, pid, m.Watcher)
+	case *actor.Unwatch:
+		p.d.watches.unwatch(p, pid, m.Watcher)
+	case *actor.Terminated:
+		p.d.watches.terminated(p, pid, m)
+	case *actor.Stop:
+		p.send(pid, &channelmgr.Outgoing{Msg: m, System: true, NoBlock: true})
+	default:
+		p.d.counts.add("system_refused")
+		p.d.opts.logger.Error("a system message cannot leave its node", "target", pid.String(), "type", fmt.Sprintf("%T", message))
+	}
+}
+
+// Stop implements actor.Process.
+func (p *process) Stop(pid *actor.PID) { p.SendSystemMessage(pid, &actor.Stop{}) }
+
+// bindingPrefix begins the private addresses under which PIDs are resolved
+// while they are being bound.
+const bindingPrefix = "\x00bind "
+
+// binding is a process that swallows the message by which a PID is bound and
+// from then on is the bound process.
+type binding struct {
+	*process
+	token string
+}
+
+var bindingTokens atomic.Uint64
+
+func (b *binding) register(d *Distribution) string {
+	b.token = bindingPrefix + strconv.FormatUint(bindingTokens.Add(1), 36)
+	d.processes.Store(b.token, b)
+	return b.token
+}
+
+func (b *binding) release(d *Distribution) { d.processes.Delete(b.token) }
+
+func bindings(d *Distribution, token string) (*binding, bool) {
+	v, ok := d.processes.Load(token)
+	if !ok {
+		return nil, false
+	}
+	b, ok := v.(*binding)
+	return b, ok
+}
+
+// SendUserMessage implements actor.Process.
+func (b *binding) SendUserMessage(pid *actor.PID, message any) {
+	if message == b {
+		return
+	}
+	b.process.SendUserMessage(pid, message)
+}
