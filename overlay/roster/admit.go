@@ -5,26 +5,32 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// Admit is the rule by which a peer that shakes hands is let in, over a
-// snapshot: what is known of its name (have is false if nothing), and whether
-// a live link to the holder of the name stands here. It returns why the peer
-// is refused, or "", and the generation that is remembered of the name.
+// Admit is the rule by which a peer that shakes hands is let in. It is a pure
+// function of what is known of the peer's name (have is false if nothing) and
+// of whether a live link to the holder of the name, if that is another life,
+// stands here. It returns why the peer is refused, or "", and the generation
+// that the peer must exceed.
 //
-// While another life of the name is alive the newcomer is refused, unless it
-// comes from the very address of the holder, whose socket it could not have
-// bound otherwise. A life that was declared down up to a generation is told
-// so and may return with a higher one.
+//	the name is      held by                    answer
+//	unknown                                     admitted
+//	known            this life                  admitted
+//	down or left     this life, generation ≤ g  down, g
+//	down or left     this life, generation > g  admitted
+//	alive            another life, linked       name_taken, g
+//	otherwise        another life               admitted, g: it takes g+1
+//
+// A newcomer from the very address of the holder is admitted too: it could not
+// have bound the socket while the holder lived.
 func Admit(known Member, have bool, peer overlay.Peer, generation uint64, linkAlive bool) (why messages.Reason, remembered uint64) {
-	if !have {
+	switch {
+	case !have:
 		return "", 0
-	}
-	if known.Peer.Incarnation == peer.Incarnation {
+	case known.Peer.Incarnation == peer.Incarnation:
 		if known.Status >= StatusDown && generation <= known.Generation {
 			return messages.ReasonDown, known.Generation
 		}
 		return "", 0
-	}
-	if known.Status == StatusAlive && linkAlive && known.Peer.Addr != peer.Addr {
+	case known.Status == StatusAlive && linkAlive && known.Peer.Addr != peer.Addr:
 		return messages.ReasonNameTaken, known.Generation
 	}
 	return "", known.Generation

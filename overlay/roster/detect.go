@@ -2,116 +2,175 @@ package roster
 
 import (
 	"slices"
+	"time"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
 
-func (m *Machine) onNeighborUp(p overlay.Peer, out *overlay.Effects) {
-	e := m.entries[p.Name]
-	if e == nil || e.rec.Peer.Incarnation != p.Incarnation || e.status >= StatusDown {
-		return
-	}
-	e.neighbor, e.lost = true, false
-	out.CancelTimer(overlay.Timer{Kind: timerGrace, Peer: p.Name})
-	out.Send(p, &messages.RosterUpdate{Records: [][]byte{m.raw}})
-	if e.status == StatusSuspect {
-		m.passOn(e, out)
-	}
-	m.sendDigest(p, false, out)
+// askMost bounds how many neighbors are asked about a lost member.
+const askMost = 8
+
+// maxRounds bounds the growth of the pause between askings: 2^maxRounds.
+const maxRounds = 5
+
+func watchTimer(e *entry) overlay.Timer {
+	return overlay.Timer{Kind: timerWatch, Peer: e.rec.Peer.Name}
 }
 
-// onNeighborDown takes the loss of a link, or (the reason says so) the failure
+// watch puts a member into a stage that ends after a time.
+func (m *Machine) watch(e *entry, s stage, d time.Duration, out *overlay.Effects) {
+	e.stage, e.due = s, m.now.Add(d)
+	out.SetTimer(watchTimer(e), d)
+}
+
+// unwatch ends the watch over a member.
+func (m *Machine) unwatch(e *entry, out *overlay.Effects) {
+	if e.stage != stageFine {
+		out.CancelTimer(watchTimer(e))
+	}
+	e.stage, e.rounds, e.asked = stageFine, 0, nil
+}
+
+func (m *Machine) onNeighborUp(ev overlay.NeighborUp, out *overlay.Effects) {
+	e := m.table.get(ev.Peer.Name)
+	if e == nil || e.rec.Peer.Incarnation != ev.Peer.Incarnation || e.status >= StatusDown {
+		return // the overlay has not heard yet, or it is no member
+	}
+	m.table.link(e, true)
+	if e.status == StatusSuspect {
+		m.remind(e, out) // and wait on for its answer
+	} else {
+		m.unwatch(e, out)
+	}
+	m.notAlone(out)
+	if ev.Known > 0 {
+		m.raise(ev.Known, out)
+	}
+	if !m.joined && len(m.vias) == 0 && !m.pending() {
+		// Somebody joined through us, while our own contacts do not answer.
+		m.joined, m.visible, m.echoes = true, true, nil
+	}
+	m.sendSelf(e.rec.Peer, out)
+	m.sendDigest(e.rec.Peer, out)
+}
+
+// onNeighborDown takes the loss of a link, or (the reason says so) a failure
 // to dial it again.
 func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) {
-	e := m.entries[ev.Peer.Name]
+	e := m.table.get(ev.Peer.Name)
 	if e == nil || e.rec.Peer.Incarnation != ev.Peer.Incarnation {
 		return
 	}
-	e.neighbor = false
+	m.table.link(e, false)
+	m.checkAlone(out)
 	switch {
+	case e.status >= StatusDown || m.leaving:
 	case ev.Reason == messages.ReasonDown && ev.Known > 0:
-		// We are the ones who were declared down.
-		e.lost = false
-		out.CancelTimer(overlay.Timer{Kind: timerGrace, Peer: ev.Peer.Name})
+		// It lives: it has declared us down. We return with a new generation.
+		if e.status == StatusAlive {
+			m.unwatch(e, out)
+		}
 		m.raise(ev.Known, out)
-		return
-	case ev.Reason == messages.ReasonDisconnected || e.status >= StatusSuspect || m.leaving:
-		return // wanted, or known
-	case e.lost && (ev.Reason == messages.ReasonRefused || ev.Reason == messages.ReasonWrongName):
-		m.suspect(e, out) // nobody listens there any more, or somebody else does
-		return
-	}
-	if !e.lost {
-		e.lost = true
-		out.SetTimer(overlay.Timer{Kind: timerGrace, Peer: ev.Peer.Name}, m.cfg.Grace)
-	}
-}
-
-// suspect accuses a member whose link is gone.
-func (m *Machine) suspect(e *entry, out *overlay.Effects) {
-	out.CancelTimer(overlay.Timer{Kind: timerGrace, Peer: e.rec.Peer.Name})
-	m.claim(e, StatusSuspect, []string{m.self.Peer.Name}, "", overlay.Peer{}, out)
-}
-
-// onSuspicionOver: a suspect has not refuted in time.
-func (m *Machine) onSuspicionOver(name string, out *overlay.Effects) {
-	e := m.entries[name]
-	if e == nil || e.status != StatusSuspect {
-		return
-	}
-	if e.neighbor {
-		// It is connected to us, so it lives: it will refute what we pass on.
-		m.passOn(e, out)
-		out.SetTimer(overlay.Timer{Kind: timerSuspect, Peer: name}, m.cfg.Suspicion)
-		return
-	}
-	m.claim(e, StatusDown, []string{m.self.Peer.Name}, messages.ReasonSilent, overlay.Peer{}, out)
-}
-
-// passOn tells a suspect that it is one, so that it can refute.
-func (m *Machine) passOn(e *entry, out *overlay.Effects) {
-	out.Send(e.rec.Peer, &messages.RosterUpdate{Claims: []*messages.RosterClaim{claimOf(e)}})
-}
-
-func claimOf(e *entry) *messages.RosterClaim {
-	return &messages.RosterClaim{
-		Name: e.rec.Peer.Name, Incarnation: uint64(e.rec.Peer.Incarnation), Generation: e.rec.Generation, Version: e.rec.Version,
-		Status: messages.RosterStatus(e.status), Observers: e.observers,
+	case ev.Reason == messages.ReasonDisconnected:
+		// The operator wants no link: that says nothing about the member.
+	case ev.Reason == messages.ReasonNameTaken:
+		out.Notify(NameTaken{Contact: ev.Peer.Addr})
+	case e.status == StatusSuspect:
+	case e.verdict != nil && e.verdict.GetStatus() == messages.RosterStatus_ROSTER_STATUS_LEFT:
+		c := e.verdict // its farewell had come over others
+		m.bury(e, stateOfClaim(c), c.GetAddr(), c.GetObservers(), m.since(c), messages.ReasonDown, overlay.Peer{}, out)
+	case e.stage == stageFine:
+		m.watch(e, stageGrace, m.grace(), out)
+	case e.stage == stageGrace && (ev.Reason == messages.ReasonRefused || ev.Reason == messages.ReasonWrongName):
+		m.ask(e, out) // nobody listens there any more, or somebody else does
 	}
 }
 
-// claim changes a member's status, tells the driver and spreads it.
-func (m *Machine) claim(e *entry, s Status, by []string, why messages.Reason, from overlay.Peer, out *overlay.Effects) {
-	if s <= e.status {
+// onWatch: the time of a member's stage is over.
+func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
+	if e.stage == stageFine || m.late(e, out) {
 		return
 	}
-	name := e.rec.Peer.Name
-	was := e.status
-	e.status, e.observers, e.changed = s, by, m.now
-	member := Member{e.rec, s}
-	switch s {
-	case StatusSuspect:
-		out.SetTimer(overlay.Timer{Kind: timerSuspect, Peer: name}, m.cfg.Suspicion)
-		out.Notify(Suspected{Member: member, By: slices.Clone(by)})
-		if e.neighbor {
-			m.passOn(e, out)
+	switch {
+	case m.leaving:
+		m.unwatch(e, out)
+	case !m.joined || m.now < m.quiet:
+		m.watch(e, e.stage, max(m.quiet.Sub(m.now), m.grace()), out)
+	case e.stage == stageAsking:
+		m.accuse(e, out) // who was asked did not answer
+	case e.stage != stageSuspect:
+		m.ask(e, out)
+	case e.neighbor:
+		m.remind(e, out) // it is connected to us, so it lives and will refute
+		m.watch(e, stageSuspect, m.suspicion(), out)
+	default:
+		s, addr := e.state(), e.rec.Peer.Addr
+		by := e.observers
+		if v := e.verdict; v != nil {
+			s, addr, by = stateOfClaim(v), v.GetAddr(), v.GetObservers()
+		} else {
+			s.status = StatusDown
 		}
-	case StatusDown, StatusLeft:
-		e.neighbor, e.lost = false, false
-		out.CancelTimer(overlay.Timer{Kind: timerGrace, Peer: name})
-		out.CancelTimer(overlay.Timer{Kind: timerSuspect, Peer: name})
-		if p, ok := m.linked[name]; ok && p.Same(e.rec.Peer) {
-			delete(m.linked, name)
-			out.Disconnect(p, messages.ReasonDown)
-		}
-		if was < StatusDown && e.raw != nil {
-			if s == StatusLeft {
-				out.Notify(Gone{Member: member})
-			} else {
-				out.Notify(Down{Member: member, Reason: why})
-			}
+		m.bury(e, s, addr, by, m.now, messages.ReasonSilent, overlay.Peer{}, out)
+	}
+}
+
+// ask asks neighbors whether they have a link to a member that we lost. It is
+// accused only if none has.
+func (m *Machine) ask(e *entry, out *overlay.Effects) {
+	if !m.joined || m.now < m.quiet {
+		m.watch(e, stageGrace, max(m.quiet.Sub(m.now), m.grace()), out)
+		return
+	}
+	near := m.sample(askMost, e.rec.Peer)
+	if len(near) == 0 {
+		m.accuse(e, out)
+		return
+	}
+	e.asked = nil
+	for _, p := range near {
+		e.asked = append(e.asked, p.Name)
+		out.Send(p, &messages.RosterAsk{Name: e.rec.Peer.Name, Incarnation: uint64(e.rec.Peer.Incarnation)})
+	}
+	m.watch(e, stageAsking, m.grace()/2, out)
+}
+
+// onAsk answers whether there is a link, and says so if the member is gone.
+func (m *Machine) onAsk(from overlay.Peer, msg *messages.RosterAsk, out *overlay.Effects) {
+	if msg.GetName() == "" || len(msg.GetName()) > maxName || msg.GetIncarnation() == 0 {
+		out.Reject(from, messages.ReasonBadFrame)
+		return
+	}
+	e := m.table.get(msg.GetName())
+	same := e != nil && uint64(e.rec.Peer.Incarnation) == msg.GetIncarnation()
+	if same && e.status >= StatusDown {
+		out.Send(from, &messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}})
+	}
+	out.Send(from, &messages.RosterAnswer{Name: msg.GetName(), Incarnation: msg.GetIncarnation(), Linked: same && e.neighbor})
+}
+
+func (m *Machine) onAnswer(from overlay.Peer, msg *messages.RosterAnswer, out *overlay.Effects) {
+	e := m.table.get(msg.GetName())
+	if e == nil || uint64(e.rec.Peer.Incarnation) != msg.GetIncarnation() || e.stage != stageAsking {
+		return // too late
+	}
+	i := slices.Index(e.asked, from.Name)
+	switch {
+	case i < 0: // not asked
+	case msg.GetLinked():
+		m.vouched(e, out)
+	default:
+		if e.asked = slices.Delete(e.asked, i, i+1); len(e.asked) == 0 {
+			m.accuse(e, out)
 		}
 	}
-	m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{claimOf(e)}}, from, out)
+}
+
+// vouched: a member to whom we have no link is alive for others. It is asked
+// about again, ever more seldom.
+func (m *Machine) vouched(e *entry, out *overlay.Effects) {
+	e.asked = nil
+	m.watch(e, stageVouched, m.jitter(m.cfg.Suspicion/2<<e.rounds), out)
+	e.rounds = min(e.rounds+1, maxRounds)
 }

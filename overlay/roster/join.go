@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -8,164 +9,265 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// onJoin calls contacts. They are called again until they answer.
+// maxContacts bounds the contacts of a node.
+const maxContacts = 1024
+
+// rejoinEvery is the mean time after which a joining node asks a contact
+// again.
+const rejoinEvery = 2 * time.Second
+
+// contact is an address to be called.
+type contact struct {
+	phase phase
+	tries int
+	once  bool         // a call of the merge timer: forgotten when answered
+	peer  overlay.Peer // the life that answered last
+}
+
+// phase is where a contact stands.
+type phase uint8
+
+const (
+	phaseIdle    phase = iota // it has told all; the merge timer may call it
+	phaseDialing              // a Connect is not answered yet
+	phaseWaiting              // to be called when its timer fires
+	phasePending              // linked, and has not told all yet
+)
+
+// onJoin calls contacts. They are called again until they answer, for ever.
 func (m *Machine) onJoin(ev overlay.Join, out *overlay.Effects) {
+	m.taken = overlay.Peer{} // we try for our name again
 	for _, c := range ev.Contacts {
-		if c.Addr == "" || slices.Contains(m.self.Addrs, c.Addr) {
+		switch {
+		case slices.Contains(m.self.Addrs, c.Addr):
+			out.Notify(JoinFailed{Contact: c.Addr, Reason: messages.ReasonSelf})
+			continue
+		case c.Addr == "" || len(c.Addr) > maxName || len(m.contacts) >= maxContacts && m.contacts[c.Addr] == nil:
+			out.Notify(JoinFailed{Contact: c.Addr, Reason: messages.ReasonLimit})
 			continue
 		}
-		if k := m.contacts[c.Addr]; k == nil || k.once {
-			m.contacts[c.Addr] = &contact{}
-			m.call(c.Addr, out)
+		if m.leaving { // left is final for the generation: we come as the next
+			m.leaving, m.self.Leaving = false, false
+			m.raise(m.self.Generation, out)
 		}
+		k := m.contacts[c.Addr]
+		if k == nil {
+			k = &contact{}
+			m.contacts[c.Addr] = k
+		}
+		k.once, k.tries = false, 0
+		m.call(c.Addr, out)
 	}
 }
 
+func contactTimer(addr string) overlay.Timer { return overlay.Timer{Kind: timerContact, Peer: addr} }
+
+// call dials a contact, unless that is under way.
 func (m *Machine) call(addr string, out *overlay.Effects) {
 	k := m.contacts[addr]
-	if k == nil || k.busy || m.leaving {
+	if k == nil || m.leaving || k.phase == phaseDialing || k.phase == phasePending {
 		return
 	}
-	k.busy = true
+	if k.phase == phaseWaiting {
+		out.CancelTimer(contactTimer(addr))
+	}
+	k.phase = phaseDialing
 	out.Connect(overlay.Peer{Addr: addr})
 }
 
-// onLinkUp: a contact answered, or somebody calls us.
+// onLinkUp: a contact answered, or somebody who called us speaks.
 func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
-	m.linked[ev.Peer.Name] = ev.Peer
-	if k := m.contacts[ev.Contact]; ev.Contact != "" && k != nil {
-		k.busy, k.tries, k.peer = false, 0, ev.Peer
-		if k.once {
-			delete(m.contacts, ev.Contact)
+	k := m.contacts[ev.Contact]
+	if ev.Peer.Name == m.self.Peer.Name {
+		out.Disconnect(ev.Peer, messages.ReasonNameTaken)
+		out.Notify(NameTaken{Contact: ev.Contact, By: ev.Peer})
+		if k != nil {
+			m.retry(ev.Contact, k, messages.ReasonNameTaken, out)
 		}
+		return
 	}
-	if ev.Known >= m.self.Generation {
+	if old, ok := m.visits[ev.Peer.Name]; ok && !old.Same(ev.Peer) {
+		m.endVisit(old, out)
+	}
+	m.visits[ev.Peer.Name] = ev.Peer
+	out.SetTimer(visitTimer(ev.Peer), 2*m.cfg.Sync)
+	m.notAlone(out)
+	if ev.Known > 0 {
 		m.raise(ev.Known, out) // §5: g+1 before it becomes visible
 	}
-	out.Send(ev.Peer, &messages.RosterUpdate{Records: [][]byte{m.raw}})
-	m.sendDigest(ev.Peer, !ev.Inbound && !m.joined, out)
+	if e := m.table.get(ev.Peer.Name); e != nil && e.status >= StatusDown && e.rec.Peer.Incarnation == ev.Peer.Incarnation && ev.Generation <= e.rec.Generation {
+		// We had declared it down: it must know, so that it returns.
+		out.Send(ev.Peer, &messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}})
+	}
+	if k == nil || k.once {
+		delete(m.contacts, ev.Contact)
+		m.sendSelf(ev.Peer, out)
+		m.sendDigest(ev.Peer, out)
+		return
+	}
+	k.phase, k.tries, k.peer = phasePending, 0, ev.Peer
+	out.Send(ev.Peer, &messages.RosterDigest{Joining: true})
 }
 
-// onLinkDown: a call came to nothing, or a link of ours is gone.
+// onLinkDown: a call came to nothing, or a session on which we have a hold is
+// gone.
 func (m *Machine) onLinkDown(ev overlay.LinkDown, out *overlay.Effects) {
-	if !ev.Dial {
-		delete(m.linked, ev.Peer.Name)
-		for _, k := range m.contacts {
-			if k.peer.Same(ev.Peer) {
-				k.peer = overlay.Peer{}
+	if k := m.contacts[ev.Contact]; k != nil && ev.Contact != "" {
+		out.Notify(JoinFailed{Contact: ev.Contact, Reason: ev.Reason})
+		switch ev.Reason {
+		case messages.ReasonSelf:
+			delete(m.contacts, ev.Contact)
+			return
+		case messages.ReasonDown:
+			if g := m.self.Generation; m.raise(ev.Known, out) && m.self.Generation > g {
+				k.tries = 0 // it will let our next generation in
 			}
+		case messages.ReasonNameTaken:
+			out.Notify(NameTaken{Contact: ev.Contact})
 		}
+		m.retry(ev.Contact, k, ev.Reason, out)
 		return
 	}
-	k := m.contacts[ev.Contact]
-	if k == nil {
+	if p, ok := m.visits[ev.Peer.Name]; !ok || !p.Same(ev.Peer) {
 		return
 	}
-	k.busy = false
-	switch ev.Reason {
-	case messages.ReasonSelf:
-		delete(m.contacts, ev.Contact)
-		return
-	case messages.ReasonDown:
-		m.raise(ev.Known, out)
-		k.tries = 0
-	case messages.ReasonNameTaken:
-		out.Notify(NameTaken{Contact: ev.Contact})
+	delete(m.visits, ev.Peer.Name)
+	out.CancelTimer(visitTimer(ev.Peer))
+	m.vias = slices.DeleteFunc(m.vias, ev.Peer.Same)
+	for _, addr := range m.seeds() {
+		if k := m.contacts[addr]; k.peer.Same(ev.Peer) && (k.phase == phasePending || k.phase == phaseIdle && !m.joined) {
+			m.retry(addr, k, ev.Reason, out)
+		}
 	}
-	out.Notify(JoinFailed{Contact: ev.Contact, Reason: ev.Reason})
-	if k.once {
-		delete(m.contacts, ev.Contact)
+	m.checkAlone(out)
+}
+
+// retry calls a contact again after a pause that grows.
+func (m *Machine) retry(addr string, k *contact, why messages.Reason, out *overlay.Effects) {
+	k.peer = overlay.Peer{}
+	if k.once && (why != messages.ReasonDown || k.tries > 2) {
+		delete(m.contacts, addr)
 		return
 	}
-	wait := m.cfg.RetryMax
-	if k.tries < 10 {
-		wait = min(wait, m.cfg.RetryMin<<k.tries)
+	wait := min(m.cfg.RetryMax, m.cfg.RetryMin<<min(k.tries, 16))
+	if wait < m.cfg.RetryMin { // the shift overflowed
+		wait = m.cfg.RetryMax
 	}
 	k.tries++
-	out.SetTimer(overlay.Timer{Kind: timerContact, Peer: ev.Contact}, m.jitter(wait))
+	k.phase = phaseWaiting
+	out.SetTimer(contactTimer(addr), m.jitter(wait))
 }
 
-// onSynced: a contact has told us all it knows.
-func (m *Machine) onSynced(from overlay.Peer, out *overlay.Effects) {
-	if _, ok := m.linked[from.Name]; !ok {
-		out.Reject(from, messages.ReasonBadFrame)
-		return
-	}
-	if !m.joined {
-		m.joined = true
-	}
-	out.Notify(Joined{Via: from})
-}
-
-// merge calls somebody who is not in our half: a member that is down or has
-// not been heard of, or a seed at whose address no member is. It keeps halves
-// from staying apart after a partition of any length.
-func (m *Machine) merge(out *overlay.Effects) {
-	var addrs []string
-	for _, name := range m.names() {
-		if e := m.entries[name]; e.status == StatusDown && m.contacts[e.rec.Peer.Addr] == nil {
-			addrs = append(addrs, e.rec.Peer.Addr)
-		}
-	}
-	for _, k := range m.seeds() {
-		if c := m.contacts[k]; c.peer.IsContact() && !c.busy && !m.hasAlive(k) {
-			addrs = append(addrs, k)
-		}
-	}
-	if len(addrs) == 0 || m.leaving {
-		return
-	}
-	addr := addrs[m.cfg.Rand.IntN(len(addrs))]
-	if addr == "" {
-		return
-	}
-	if m.contacts[addr] == nil {
-		m.contacts[addr] = &contact{once: true}
-	}
-	m.call(addr, out)
-}
-
-func (m *Machine) seeds() []string {
-	list := make([]string, 0, len(m.contacts))
-	for a := range m.contacts {
-		list = append(list, a)
-	}
-	slices.Sort(list)
-	return list
-}
-
-func (m *Machine) hasAlive(addr string) bool {
-	for _, e := range m.entries {
-		if e.status < StatusDown && slices.Contains(e.rec.Addrs, addr) {
+// pending reports whether a contact is about to tell us all.
+func (m *Machine) pending() bool {
+	for _, k := range m.contacts {
+		if k.phase == phasePending {
 			return true
 		}
 	}
 	return false
 }
 
-// onLeave says farewell.
-func (m *Machine) onLeave(out *overlay.Effects) {
-	if m.leaving {
+// onSynced: a contact has told us all it knows. Now we may be seen: our record
+// goes out. We have joined when it comes back from a second member.
+func (m *Machine) onSynced(from overlay.Peer, out *overlay.Effects) {
+	if p, ok := m.visits[from.Name]; !ok || !p.Same(from) {
+		out.Reject(from, messages.ReasonBadFrame)
 		return
 	}
-	m.leaving = true
-	m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{{
-		Name: m.self.Peer.Name, Incarnation: uint64(m.self.Peer.Incarnation), Generation: m.self.Generation,
-		Version: m.self.Version, Status: messages.RosterStatus_ROSTER_STATUS_LEFT, Observers: []string{m.self.Peer.Name},
-	}}}, overlay.Peer{}, out)
-	out.Notify(LeaveDone{})
+	asked := false
+	for _, addr := range m.seeds() {
+		if k := m.contacts[addr]; k.phase == phasePending && k.peer.Same(from) {
+			k.phase, asked = phaseIdle, true
+		}
+	}
+	if !asked {
+		return // answered twice
+	}
+	if !m.visible {
+		m.visible = true
+		m.spread(m.ownNews(), from, out)
+	}
+	m.sendSelf(from, out)
+	m.sendDigest(from, out)
+	if m.joined {
+		out.Notify(Joined{Via: from})
+		return
+	}
+	m.vias = append(m.vias, from)
+	out.SetTimer(overlay.Timer{Kind: timerEcho}, m.cfg.Grace+m.cfg.Suspicion)
+	m.tryJoin(out)
 }
 
-// onResumed: this process was suspended. What it thinks of others is old: all
-// deadlines begin anew before anyone is accused.
-func (m *Machine) onResumed(out *overlay.Effects) {
-	for _, name := range m.names() {
-		e := m.entries[name]
-		if e.lost && e.status == StatusAlive {
-			out.SetTimer(overlay.Timer{Kind: timerGrace, Peer: name}, m.cfg.Grace+time.Second)
+// onEcho: a member says what it knows of us.
+func (m *Machine) onEcho(from overlay.Peer, you state, out *overlay.Effects) {
+	if m.joined || !you.sameLife(m.selfState()) || slices.Contains(m.echoes, from.Name) {
+		return
+	}
+	if len(m.echoes) < 2 { // two names differ from any one contact's
+		m.echoes = append(m.echoes, from.Name)
+	}
+	m.tryJoin(out)
+}
+
+// tryJoin ends joining if a contact that we know has told all and a second
+// member knows us, or there is none.
+func (m *Machine) tryJoin(out *overlay.Effects) {
+	if m.joined {
+		return
+	}
+	for _, v := range m.vias {
+		if e := m.table.get(v.Name); e == nil || e.status >= StatusDown {
+			continue // the contact is joining itself: its record is on its way
 		}
-		if e.status == StatusSuspect {
-			out.SetTimer(overlay.Timer{Kind: timerSuspect, Peer: name}, m.cfg.Suspicion+time.Second)
+		second := slices.ContainsFunc(m.echoes, func(name string) bool { return name != v.Name })
+		others := slices.ContainsFunc(m.table.order, func(e *entry) bool { return e.status < StatusDown && e.rec.Peer.Name != v.Name })
+		if second || !others {
+			m.join(out)
+			return
 		}
 	}
 }
+
+// join ends joining, also when the wait for a second member is over.
+func (m *Machine) join(out *overlay.Effects) {
+	if m.joined || len(m.vias) == 0 {
+		return // a contact that is gone again is being called
+	}
+	m.joined = true
+	out.CancelTimer(overlay.Timer{Kind: timerEcho})
+	for _, v := range m.vias {
+		out.Notify(Joined{Via: v})
+	}
+	m.vias, m.echoes = nil, nil
+}
+
+func visitTimer(p overlay.Peer) overlay.Timer { return overlay.Timer{Kind: timerVisit, Peer: p.Name} }
+
+// onVisitOver releases a hold of our own: if an overlay wants the session, it
+// has a hold too.
+func (m *Machine) onVisitOver(name string, out *overlay.Effects) {
+	p, ok := m.visits[name]
+	if !ok {
+		return
+	}
+	for _, k := range m.contacts {
+		if k.phase == phasePending && k.peer.Same(p) {
+			out.SetTimer(visitTimer(p), 2*m.cfg.Sync)
+			return
+		}
+	}
+	m.endVisit(p, out)
+	m.checkAlone(out)
+}
+
+// endVisit releases our hold on the session with a life, if we have one.
+func (m *Machine) endVisit(p overlay.Peer, out *overlay.Effects) {
+	if v, ok := m.visits[p.Name]; ok && v.Same(p) {
+		delete(m.visits, p.Name)
+		out.CancelTimer(visitTimer(p))
+		out.Disconnect(v, messages.ReasonClosed)
+	}
+}
+
+func (m *Machine) seeds() []string { return slices.Sorted(maps.Keys(m.contacts)) }

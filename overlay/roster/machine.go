@@ -1,64 +1,78 @@
 package roster
 
 import (
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// Timers.
+// Timers. There is one of each kind, but per member one timerWatch and
+// timerVisit, and per contact one timerContact.
 const (
-	timerSync    overlay.TimerKind = "sync"
-	timerMerge   overlay.TimerKind = "merge"
-	timerSweep   overlay.TimerKind = "sweep"
-	timerGrace   overlay.TimerKind = "grace"
-	timerSuspect overlay.TimerKind = "suspect"
-	timerContact overlay.TimerKind = "contact"
+	timerSync    overlay.TimerKind = "sync"    // exchange digests
+	timerMerge   overlay.TimerKind = "merge"   // call somebody outside
+	timerSweep   overlay.TimerKind = "sweep"   // forget old tombstones
+	timerEcho    overlay.TimerKind = "echo"    // joining: stop waiting for a second member
+	timerAlone   overlay.TimerKind = "alone"   // tell that we are isolated
+	timerWatch   overlay.TimerKind = "watch"   // the member's stage is over
+	timerVisit   overlay.TimerKind = "visit"   // release a hold of our own
+	timerContact overlay.TimerKind = "contact" // call a contact again
 )
 
 // sweepEvery is the pause between looks for tombstones that have expired.
 const sweepEvery = time.Minute
 
-// Machine is the roster of one node. See the package comment.
+// Machine is the roster of one node. See the package comment for the events
+// that it heeds and the notifications that it makes.
 type Machine struct {
-	cfg      Config
-	self     Record
-	raw      []byte // self, encoded
-	entries  map[string]*entry
-	contacts map[string]*contact
-	linked   map[string]overlay.Peer // peers on whose session we have a hold of our own
-	joined   bool
-	leaving  bool
-	now      overlay.Time
+	cfg   Config
+	self  Record
+	table table
+	now   overlay.Time
+
+	// Joining.
+	contacts map[string]*contact           // by address
+	visits   map[string]overlay.Peer       // peers on whose session we took a hold, by name
+	dumps    map[overlay.Peer]overlay.Time // what lives were sent the whole roster when
+	vias     []overlay.Peer                // contacts that told all, until we have joined
+	echoes   []string                      // members that know us, until we have joined
+	joined   bool                          // we may accuse and relay
+	visible  bool                          // our record may travel
+
+	taken    overlay.Peer // the life that owns our name in the eyes of others
+	leaving  bool         // farewell was said
+	isolated bool
+
+	// Awareness of our own slowness, see health.go.
+	strain int
+	quiet  overlay.Time // nobody is accused before
+	due    overlay.Time // when timerSync is to fire
 }
 
-// contact is an address to be called.
-type contact struct {
-	tries int
-	once  bool // a call of the merge timer: not tried again
-	busy  bool // a Connect is not answered yet
-	peer  overlay.Peer
-}
-
-// New makes a roster that knows its own node.
+// New makes a roster that knows its own node and what Config.Seed says.
 func New(cfg Config) (*Machine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Machine{cfg: cfg, self: cfg.Self, entries: make(map[string]*entry), contacts: make(map[string]*contact), linked: make(map[string]overlay.Peer)}
-	m.raw = m.self.encode()
+	if cfg.Spread == nil {
+		cfg.Spread = Flood
+	}
+	m := &Machine{
+		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)},
+		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time),
+	}
+	m.self.raw = m.self.encode()
 	for _, k := range cfg.Seed {
-		if k.Peer.Name != m.self.Peer.Name && k.Validate() == nil {
-			m.entries[k.Peer.Name] = &entry{rec: k.Record, raw: k.Record.encode(), status: min(k.Status, StatusLeft)}
-			m.joined = true
+		if k.Peer.Name == m.self.Peer.Name || m.table.get(k.Peer.Name) != nil || k.Validate() != nil || len(m.table.order) >= MaxMembers {
+			continue
 		}
+		if k.raw == nil {
+			k.raw = k.encode()
+		}
+		m.table.put(&entry{rec: k.Record, status: min(k.Status, StatusLeft), accused: k.Version})
+		m.joined, m.visible = true, true
 	}
 	return m, nil
 }
@@ -66,16 +80,31 @@ func New(cfg Config) (*Machine, error) {
 // Self returns this node's record.
 func (m *Machine) Self() Record { return m.self }
 
-// Members returns all that are known, this node included, sorted by name.
+// Members returns all whose record is known, this node included, in the order
+// of their names: also those that are down or have left, while remembered.
 func (m *Machine) Members() []Member {
-	list := []Member{{Record: m.self}}
-	for _, e := range m.entries {
-		if e.raw != nil {
-			list = append(list, Member{e.rec, e.status})
+	list := make([]Member, 0, len(m.table.order)+1)
+	list = append(list, Member{Record: m.self})
+	for _, e := range m.table.order {
+		if e.known() {
+			list = append(list, e.member())
 		}
 	}
 	slices.SortFunc(list, func(a, b Member) int { return a.Peer.Compare(b.Peer) })
 	return list
+}
+
+// Lookup returns what is known of a name: also a tombstone of which only the
+// numbers are known.
+func (m *Machine) Lookup(name string) (Member, bool) {
+	if name == m.self.Peer.Name {
+		return Member{Record: m.self}, true
+	}
+	e := m.table.get(name)
+	if e == nil {
+		return Member{}, false
+	}
+	return e.member(), true
 }
 
 // Step implements overlay.Machine.
@@ -83,14 +112,7 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 	m.now = now
 	switch ev := ev.(type) {
 	case overlay.Start:
-		out.SetTimer(overlay.Timer{Kind: timerSync}, m.jitter(m.cfg.Sync))
-		out.SetTimer(overlay.Timer{Kind: timerMerge}, m.jitter(m.cfg.Merge))
-		out.SetTimer(overlay.Timer{Kind: timerSweep}, sweepEvery)
-		for _, name := range m.names() {
-			if m.entries[name].status == StatusSuspect {
-				out.SetTimer(overlay.Timer{Kind: timerSuspect, Peer: name}, m.cfg.Suspicion)
-			}
-		}
+		m.onStart(out)
 	case overlay.Join:
 		m.onJoin(ev, out)
 	case overlay.Leave:
@@ -106,7 +128,7 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 	case overlay.LinkDown:
 		m.onLinkDown(ev, out)
 	case overlay.NeighborUp:
-		m.onNeighborUp(ev.Peer, out)
+		m.onNeighborUp(ev, out)
 	case overlay.NeighborDown:
 		m.onNeighborDown(ev, out)
 	case overlay.Command:
@@ -114,25 +136,37 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 	}
 }
 
+func (m *Machine) onStart(out *overlay.Effects) {
+	m.setSync(out)
+	out.SetTimer(overlay.Timer{Kind: timerMerge}, m.jitter(m.cfg.Merge))
+	out.SetTimer(overlay.Timer{Kind: timerSweep}, sweepEvery)
+	for _, e := range m.table.order {
+		e.changed = m.now
+		if e.status == StatusSuspect {
+			m.watch(e, stageSuspect, m.suspicion(), out)
+		}
+	}
+}
+
 func (m *Machine) onFired(t overlay.Timer, out *overlay.Effects) {
 	switch t.Kind {
 	case timerSync:
-		out.SetTimer(t, m.jitter(m.cfg.Sync))
-		if n := m.neighbors(); len(n) > 0 {
-			m.sendDigest(n[m.cfg.Rand.IntN(len(n))], false, out)
-		}
+		m.onSync(out)
 	case timerMerge:
-		out.SetTimer(t, m.jitter(m.cfg.Merge))
-		m.merge(out)
+		m.onMerge(out)
 	case timerSweep:
 		out.SetTimer(t, sweepEvery)
 		m.sweep()
-	case timerGrace:
-		if e := m.entries[t.Peer]; e != nil && e.lost && e.status == StatusAlive {
-			m.suspect(e, out)
+	case timerEcho:
+		m.join(out)
+	case timerAlone:
+		m.onAlone(out)
+	case timerWatch:
+		if e := m.table.get(t.Peer); e != nil {
+			m.onWatch(e, out)
 		}
-	case timerSuspect:
-		m.onSuspicionOver(t.Peer, out)
+	case timerVisit:
+		m.onVisitOver(t.Peer, out)
 	case timerContact:
 		m.call(t.Peer, out)
 	}
@@ -150,128 +184,63 @@ func (m *Machine) onReceived(ev overlay.Received, out *overlay.Effects) {
 		m.onPull(ev.From, msg, out)
 	case *messages.RosterSynced:
 		m.onSynced(ev.From, out)
+	case *messages.RosterAsk:
+		m.onAsk(ev.From, msg, out)
+	case *messages.RosterAnswer:
+		m.onAnswer(ev.From, msg, out)
 	default:
 		out.Reject(ev.From, messages.ReasonUnknownType)
 	}
 }
 
 func (m *Machine) onCommand(order any, out *overlay.Effects) {
+	next := m.self
 	switch o := order.(type) {
 	case SetTags:
-		m.self.Tags = maps.Clone(o.Tags)
-		m.selfChanged(out)
+		next.Tags = o.Tags
 	case SetKinds:
-		m.self.Kinds = slices.Sorted(slices.Values(o.Kinds))
-		m.selfChanged(out)
+		next.Kinds = slices.Sorted(slices.Values(o.Kinds))
+	case SetLeaving:
+		next.Leaving = o.Leaving
+	case SetRecord:
+		next = o.Record
+		next.Peer.Name, next.Peer.Incarnation = m.self.Peer.Name, m.self.Peer.Incarnation
+		next.Generation, next.Version = m.self.Generation, m.self.Version
 	case ForceLeave:
-		if e := m.entries[o.Name]; e != nil && (e.status == StatusDown || e.status == StatusSuspect) {
-			m.claim(e, StatusLeft, nil, messages.ReasonDown, overlay.Peer{}, out)
+		if e := m.table.get(o.Name); e != nil && (e.status == StatusDown || e.status == StatusSuspect) {
+			s := e.state()
+			s.status = StatusLeft
+			m.bury(e, s, e.rec.Peer.Addr, []string{m.self.Peer.Name}, m.now, messages.ReasonDown, overlay.Peer{}, out)
 		}
-	}
-}
-
-// selfChanged makes a new version of our record and spreads it.
-func (m *Machine) selfChanged(out *overlay.Effects) {
-	m.self.Version++
-	m.publishSelf(out)
-}
-
-func (m *Machine) publishSelf(out *overlay.Effects) {
-	m.raw = m.self.encode()
-	out.Notify(SelfChanged{m.self})
-	m.spread(&messages.RosterUpdate{Records: [][]byte{m.raw}}, overlay.Peer{}, out)
-}
-
-// raise takes a generation above g: a life of this name, or this life, was
-// declared over up to g.
-func (m *Machine) raise(g uint64, out *overlay.Effects) {
-	if g < m.self.Generation || g-m.self.Generation > maxJump {
+		return
+	default:
 		return
 	}
-	m.self.Generation, m.self.Version = g+1, 1
-	m.publishSelf(out)
-}
-
-// spread sends news to all neighbors and linked contacts but one.
-func (m *Machine) spread(msg proto.Message, but overlay.Peer, out *overlay.Effects) {
-	for _, p := range m.reach() {
-		if !p.Same(but) {
-			out.Send(p, msg)
-		}
+	if next.Validate() != nil {
+		out.Reject(m.self.Peer, messages.ReasonTooLarge) // the caller validates before it orders
+		return
 	}
+	m.self = next
+	m.newVersion(m.self.Version+1, out)
 }
-
-// reach returns everyone to whom a link stands, sorted by name.
-func (m *Machine) reach() []overlay.Peer {
-	list := m.neighbors()
-	for _, name := range slices.Sorted(maps.Keys(m.linked)) {
-		if e := m.entries[name]; e == nil || !e.neighbor {
-			list = append(list, m.linked[name])
-		}
-	}
-	return list
-}
-
-// neighbors returns the overlay's neighbors, sorted by name.
-func (m *Machine) neighbors() []overlay.Peer {
-	var list []overlay.Peer
-	for _, name := range m.names() {
-		if e := m.entries[name]; e.neighbor {
-			list = append(list, e.rec.Peer)
-		}
-	}
-	return list
-}
-
-func (m *Machine) names() []string { return slices.Sorted(maps.Keys(m.entries)) }
 
 // jitter spreads a time between three and five quarters of itself.
 func (m *Machine) jitter(d time.Duration) time.Duration {
 	return d*3/4 + time.Duration(m.cfg.Rand.Int64N(int64(d)/2+1))
 }
 
-// sweep forgets tombstones that are old, and the oldest when there are too
-// many.
+// sweep forgets tombstones whose time is over. Their age counts from the
+// declaration, wherever that was, so that all nodes forget at the same time
+// and none teaches another anew.
 func (m *Machine) sweep() {
-	for _, name := range m.names() {
-		if e := m.entries[name]; e.status >= StatusDown && m.now.Sub(e.changed) > m.cfg.Tombstones {
-			delete(m.entries, name)
+	for _, e := range slices.Clone(m.table.order) {
+		if e.status >= StatusDown && m.now.Sub(e.changed) > m.cfg.Tombstones {
+			m.table.remove(e)
 		}
 	}
-}
-
-// String is a stable one-line account for golden files.
-func (m *Machine) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s g%d v%d joined=%v:", m.self.Peer, m.self.Generation, m.self.Version, m.joined)
-	for _, name := range m.names() {
-		e := m.entries[name]
-		fmt.Fprintf(&b, " %s=%s/g%d/v%d", name, e.status, e.rec.Generation, e.rec.Version)
-		if e.neighbor {
-			b.WriteString("/n")
+	for life, at := range m.dumps { // order does not matter: nothing leaves
+		if m.now.Sub(at) > dumpEvery {
+			delete(m.dumps, life)
 		}
 	}
-	return b.String()
-}
-
-// Check implements overlay.Checker.
-func (m *Machine) Check() error {
-	if m.entries[m.self.Peer.Name] != nil {
-		return fmt.Errorf("roster: %s is in its own list of others", m.self.Peer)
-	}
-	if len(m.entries) > MaxMembers {
-		return fmt.Errorf("roster: %d members, the limit is %d", len(m.entries), MaxMembers)
-	}
-	for _, name := range m.names() {
-		e := m.entries[name]
-		switch {
-		case e.rec.Peer.Name != name:
-			return fmt.Errorf("roster: %q is kept as %q", e.rec.Peer.Name, name)
-		case e.neighbor && e.status >= StatusDown:
-			return fmt.Errorf("roster: %s is %s and a neighbor", name, e.status)
-		case e.raw != nil && e.rec.Validate() != nil:
-			return fmt.Errorf("roster: the record of %s: %w", name, e.rec.Validate())
-		}
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package roster
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,23 +12,7 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// Status is what is known of a member.
-type Status uint8
-
-// Statuses, in the order in which they win within a version.
-const (
-	StatusAlive Status = iota
-	StatusSuspect
-	StatusDown
-	StatusLeft
-)
-
-// String returns the status's name.
-func (s Status) String() string {
-	return [...]string{"alive", "suspect", "down", "left"}[min(s, 3)]
-}
-
-// Limits of a record, in bytes and entries.
+// Limits of a record, in bytes and entries. All are our choice.
 const (
 	MaxMembers  = 16384
 	maxName     = 255
@@ -37,13 +20,24 @@ const (
 	maxTagBytes = 1 << 10
 	maxAddrs    = 8
 	maxKinds    = 256
+	maxKindSum  = 4 << 10
 	maxMetadata = 1 << 10
-	// maxJump bounds how far a peer may push a generation or version at once:
-	// a forged one shall not use the number range up.
-	maxJump = 1 << 32
+	maxRecord   = 12 << 10 // encoded, with fields that we do not know
 )
 
-// Record is a member as its owner describes it.
+// Bounds of the numbers that peers say.
+const (
+	// maxNumber bounds generations and versions, so that one more always fits.
+	maxNumber = 1 << 62
+	// maxJump bounds how far above what is known a peer may push another's
+	// generation; maxOwnJump how far it may push ours. The second is much the
+	// smaller, so that nobody we talk to takes an honest return for a forgery.
+	maxJump    = 1 << 40
+	maxOwnJump = 1 << 20
+)
+
+// Record is a member as its owner describes it. It is immutable once it was
+// given to a machine or came from one: maps and slices are shared.
 type Record struct {
 	Peer       overlay.Peer // Addr is the first of Addrs
 	Generation uint64
@@ -53,7 +47,9 @@ type Record struct {
 	Kinds      []string
 	AppVersion string
 	Metadata   []byte
-	Leaving    bool
+	Leaving    bool // the node is draining: it takes no new work
+
+	raw []byte // the owner's original bytes, which is how a record travels
 }
 
 // Member is a record with what is known of its owner.
@@ -62,7 +58,7 @@ type Member struct {
 	Status Status
 }
 
-// encode makes the bytes in which a record travels.
+// encode makes the bytes in which a record travels. Only its owner does this.
 func (r Record) encode() []byte {
 	m := &messages.RosterRecord{
 		Name: r.Peer.Name, Incarnation: uint64(r.Peer.Incarnation), Generation: r.Generation, Version: r.Version,
@@ -79,8 +75,11 @@ func (r Record) encode() []byte {
 }
 
 // decodeRecord reads a record that a peer sent and checks it against the
-// limits.
+// limits. The record keeps b.
 func decodeRecord(b []byte) (Record, error) {
+	if len(b) > maxRecord {
+		return Record{}, fmt.Errorf("roster: a record of %d bytes; at most %d are allowed", len(b), maxRecord)
+	}
 	m := new(messages.RosterRecord)
 	if err := proto.Unmarshal(b, m); err != nil {
 		return Record{}, err
@@ -88,14 +87,14 @@ func decodeRecord(b []byte) (Record, error) {
 	r := Record{
 		Peer:       overlay.Peer{Name: m.GetName(), Incarnation: overlay.Incarnation(m.GetIncarnation())},
 		Generation: m.GetGeneration(), Version: m.GetVersion(), Addrs: m.GetAddrs(), Kinds: m.GetKinds(),
-		AppVersion: m.GetAppVersion(), Metadata: m.GetMetadata(), Leaving: m.GetLeaving(),
+		AppVersion: m.GetAppVersion(), Metadata: m.GetMetadata(), Leaving: m.GetLeaving(), raw: b,
 	}
 	if len(m.GetTags()) > maxTags {
-		return Record{}, errors.New("too many tags")
+		return Record{}, fmt.Errorf("roster: %d tags; at most %d are allowed", len(m.GetTags()), maxTags)
 	}
 	for _, t := range m.GetTags() {
 		if r.Tags == nil {
-			r.Tags = make(map[string]string)
+			r.Tags = make(map[string]string, len(m.GetTags()))
 		}
 		r.Tags[t.GetKey()] = t.GetValue()
 	}
@@ -105,68 +104,39 @@ func decodeRecord(b []byte) (Record, error) {
 	return r, r.Validate()
 }
 
-// Validate reports what is beyond the limits.
+// Validate reports the first thing that is beyond the limits.
 func (r Record) Validate() error {
-	size := 0
+	tags, kinds := 0, 0
 	for k, v := range r.Tags {
-		size += len(k) + len(v)
+		tags += len(k) + len(v)
+	}
+	for _, k := range r.Kinds {
+		kinds += len(k)
 	}
 	switch {
 	case r.Peer.Name == "" || len(r.Peer.Name) > maxName:
 		return fmt.Errorf("roster: a name of %d bytes; 1 to %d are allowed", len(r.Peer.Name), maxName)
 	case r.Peer.Incarnation == 0 || r.Generation == 0 || r.Version == 0:
 		return errors.New("roster: incarnation, generation and version cannot be zero")
+	case r.Generation > maxNumber || r.Version > maxNumber:
+		return fmt.Errorf("roster: generation %d, version %d; at most %d is allowed", r.Generation, r.Version, uint64(maxNumber))
 	case len(r.Addrs) == 0 || len(r.Addrs) > maxAddrs:
 		return fmt.Errorf("roster: %d addresses; 1 to %d are allowed", len(r.Addrs), maxAddrs)
-	case size > maxTagBytes || len(r.Tags) > maxTags:
-		return fmt.Errorf("roster: %d tags of %d bytes; at most %d of %d are allowed", len(r.Tags), size, maxTags, maxTagBytes)
-	case len(r.Kinds) > maxKinds || len(r.Metadata) > maxMetadata || len(r.AppVersion) > maxName:
-		return errors.New("roster: kinds, metadata or version are too long")
+	case r.Peer.Addr != r.Addrs[0]:
+		return fmt.Errorf("roster: the address %q is not the first of %q", r.Peer.Addr, r.Addrs)
+	case tags > maxTagBytes || len(r.Tags) > maxTags:
+		return fmt.Errorf("roster: %d tags of %d bytes; at most %d of together %d are allowed", len(r.Tags), tags, maxTags, maxTagBytes)
+	case len(r.Kinds) > maxKinds || kinds > maxKindSum:
+		return fmt.Errorf("roster: %d kinds of %d bytes; at most %d of together %d are allowed", len(r.Kinds), kinds, maxKinds, maxKindSum)
+	case len(r.Metadata) > maxMetadata || len(r.AppVersion) > maxName:
+		return fmt.Errorf("roster: metadata of %d bytes, a version of %d; at most %d and %d are allowed", len(r.Metadata), len(r.AppVersion), maxMetadata, maxName)
 	}
-	for _, s := range slices.Concat(r.Addrs, r.Kinds) {
-		if s == "" || len(s) > maxName {
-			return fmt.Errorf("roster: an address or kind of %d bytes; 1 to %d are allowed", len(s), maxName)
+	for _, list := range [...][]string{r.Addrs, r.Kinds} {
+		for _, s := range list {
+			if s == "" || len(s) > maxName {
+				return fmt.Errorf("roster: an address or kind of %d bytes; 1 to %d are allowed", len(s), maxName)
+			}
 		}
 	}
 	return nil
-}
-
-// state is what decides which of two accounts of a name is the newer.
-type state struct {
-	incarnation overlay.Incarnation
-	generation  uint64
-	version     uint64
-	status      Status
-}
-
-// compare orders accounts of one name. A higher generation wins; within one
-// generation two lives of a name are told apart by number, so that all nodes
-// pick the same; down and left are final; else the higher version wins, and
-// suspicion within a version.
-func (a state) compare(b state) int {
-	if c := cmp.Compare(a.generation, b.generation); c != 0 {
-		return c
-	}
-	if c := cmp.Compare(a.incarnation, b.incarnation); c != 0 {
-		return c
-	}
-	if a.status >= StatusDown || b.status >= StatusDown {
-		return cmp.Compare(a.status, b.status)
-	}
-	return cmp.Or(cmp.Compare(a.version, b.version), cmp.Compare(a.status, b.status))
-}
-
-// entry is what the machine keeps of a name.
-type entry struct {
-	rec       Record
-	raw       []byte // rec as its owner encoded it; nil when only a claim is known
-	status    Status
-	observers []string // of a suspicion
-	changed   overlay.Time
-	neighbor  bool // an overlay has a link to it
-	lost      bool // a link was lost and none has come back
-}
-
-func (e *entry) state() state {
-	return state{e.rec.Peer.Incarnation, e.rec.Generation, e.rec.Version, e.status}
 }
