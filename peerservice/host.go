@@ -12,42 +12,37 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// lateAfter is how much too late a timer fires in a process that was
-// suspended or starved. Our choice.
-const lateAfter = time.Second
+// answerWithin is how long the channel manager may take to answer a Connect. A
+// dial with its handshake takes far less; an answer that has not come by then
+// was lost with an actor that failed. Our choice.
+const answerWithin = 30 * time.Second
 
 // host drives one machine as an actor: it translates messages into events and
-// executes effects, in order. It takes no decision of its own. When it fails
-// it is restarted with a fresh machine from its factory.
+// executes effects, in order, before the next event (contract 2). It takes no
+// decision of its own. When it fails it is restarted with a fresh machine from
+// its factory, and started tells the rest of the runtime, which feeds the new
+// machine what stands.
 type host struct {
 	instance string
 	registry *channelmgr.Registry
 	system   *actor.ActorSystem
+	channels *actor.PID // the channel manager
 	make     func() (overlay.Machine, error)
 	notify   func(notice any)
-	started  func() // called after each (re)start
+	started  func()
 	reject   func(overlay.Peer, messages.Reason)
+	count    func(name string)
 	log      *slog.Logger
 
 	machine overlay.Machine
-	began   time.Time
 	out     overlay.Effects
-	timers  map[overlay.Timer]*timer
+	clock   clock
 	self    *actor.PID
-	manager *actor.PID
-	nextGen uint64
 }
 
-type timer struct {
-	gen uint64
-	due time.Duration
-	t   *time.Timer
-}
-
-// fired is the message of a timer to its host.
-type fired struct {
-	key overlay.Timer
-	gen uint64
+// export asks a host to notify what its function finds in the machine.
+type export struct {
+	look func(overlay.Machine) any
 }
 
 // Receive implements actor.Actor.
@@ -60,58 +55,82 @@ func (h *host) Receive(c actor.Context) {
 			panic(fmt.Sprintf("peerservice: %s: %v", h.instance, err))
 		}
 		h.machine = machine
-		h.began = time.Now()
-		h.timers = make(map[overlay.Timer]*timer)
-		h.registry.BindOverlay(h.instance, h.self)
+		root, self := h.system.Root, h.self
+		h.clock.start(func(f fired) { root.Send(self, f) })
 		h.step(overlay.Start{})
 		h.started()
 	case *actor.Stopping, *actor.Restarting:
-		for _, t := range h.timers {
-			t.t.Stop()
-		}
-		h.timers = nil
+		h.clock.stop()
 	case *messages.LinkUp:
-		h.step(overlay.LinkUp{Peer: peerOf(m.GetPeer()), Generation: m.GetGeneration(), Known: m.GetKnown(), Contact: m.GetContact(), Inbound: m.GetInbound()})
+		h.answered(m.GetPeer(), m.GetContact())
+		h.feed(overlay.LinkUp{Peer: peerOf(m.GetPeer()), Generation: m.GetGeneration(), Known: m.GetKnown(), Contact: m.GetContact(), Inbound: m.GetInbound()})
 	case *messages.LinkDown:
-		h.step(overlay.LinkDown{Peer: peerOf(m.GetPeer()), Reason: messages.Reason(m.GetReason()), Known: m.GetKnown(), Contact: m.GetContact(), Dial: m.GetDial()})
+		h.answered(m.GetPeer(), m.GetContact())
+		h.feed(overlay.LinkDown{Peer: peerOf(m.GetPeer()), Reason: messages.Reason(m.GetReason()), Known: m.GetKnown(), Contact: m.GetContact(), Dial: m.GetDial()})
 	case *messages.OverlayInbound:
 		h.registry.OverlayDone(1)
-		from := peerOf(m.GetFrom())
-		msg, err := messages.DecodeControl(m.GetType(), m.GetBody())
-		if err != nil {
-			h.reject(from, messages.ReasonMalformed)
-			return
-		}
-		h.step(overlay.Received{From: from, Msg: msg})
+		h.inbound(m)
 	case fired:
 		h.onFired(m)
+	case export:
+		h.notify(m.look(h.machine))
 	case overlay.Event:
-		h.step(m)
+		h.feed(m)
 	}
 }
 
-func (h *host) now() time.Duration { return time.Since(h.began) }
-
-func (h *host) onFired(m fired) {
-	t := h.timers[m.key]
-	if t == nil || t.gen != m.gen {
+func (h *host) inbound(m *messages.OverlayInbound) {
+	from := peerOf(m.GetFrom())
+	msg, err := messages.DecodeControl(m.GetType(), m.GetBody())
+	if err != nil {
+		h.log.Debug("an overlay's message could not be decoded", "overlay", h.instance, "from", from.Name, "error", err)
+		h.reject(from, messages.ReasonMalformed)
 		return
 	}
-	if late := h.now() - t.due; late > lateAfter {
-		h.log.Warn("this process was suspended or starved", "late", late.String())
+	h.feed(overlay.Received{From: from, Msg: msg})
+}
+
+// feed feeds an event, after Resumed if this process turns out to have been
+// suspended: whatever came first after it must not be judged by deadlines that
+// passed meanwhile.
+func (h *host) feed(ev overlay.Event) {
+	h.resume(false)
+	h.step(ev)
+}
+
+func (h *host) resume(timerFired bool) {
+	if late := h.clock.late(timerFired); late > 0 {
+		h.count("resumed")
+		h.log.Warn("this process was suspended or starved; deadlines begin anew", "overlay", h.instance, "late", late.String())
 		h.step(overlay.Resumed{Gap: late})
-		if t = h.timers[m.key]; t == nil || t.gen != m.gen {
-			return // the machine set or cancelled it anew
-		}
 	}
-	delete(h.timers, m.key)
-	h.step(overlay.Fired{Timer: m.key})
+}
+
+func (h *host) onFired(f fired) {
+	if !h.clock.valid(f) {
+		return
+	}
+	h.resume(true)
+	if !h.clock.valid(f) {
+		return // the machine set or cancelled it anew
+	}
+	delete(h.clock.timers, f.timerKey)
+	if f.connect != (overlay.Peer{}) {
+		h.count("unanswered_connects")
+		down := overlay.LinkDown{Peer: f.connect, Reason: messages.ReasonTimeout, Dial: true}
+		if f.connect.IsContact() {
+			down.Contact = f.connect.Addr
+		}
+		h.step(down)
+		return
+	}
+	h.step(overlay.Fired{Timer: f.timer})
 }
 
 // step feeds one event and executes what the machine asks for.
 func (h *host) step(ev overlay.Event) {
 	h.out.Reset()
-	h.machine.Step(overlay.Time(h.now()), ev, &h.out)
+	h.machine.Step(h.clock.now(), ev, &h.out)
 	if checked {
 		if c, ok := h.machine.(overlay.Checker); ok {
 			if err := c.Check(); err != nil {
@@ -120,43 +139,53 @@ func (h *host) step(ev overlay.Event) {
 		}
 	}
 	for _, e := range h.out.All() {
-		switch e.Kind {
-		case overlay.EffectSend:
-			if err := h.registry.SendOverlay(h.instance, e.Peer, e.Msg); err != nil {
-				h.log.Debug("an overlay's message was not sent", "overlay", h.instance, "to", e.Peer.Name, "error", err)
-			}
-		case overlay.EffectConnect:
-			h.order(&messages.Connect{Owner: h.instance, Peer: nodeRef(e.Peer)})
-		case overlay.EffectDisconnect:
-			h.order(&messages.Disconnect{Owner: h.instance, Peer: nodeRef(e.Peer), Reason: string(e.Reason)})
-		case overlay.EffectSetTimer:
-			h.setTimer(e.Timer, e.After)
-		case overlay.EffectCancelTimer:
-			if t := h.timers[e.Timer]; t != nil {
-				t.t.Stop()
-				delete(h.timers, e.Timer)
-			}
-		case overlay.EffectNotify:
-			h.notify(e.Notice)
-		case overlay.EffectReject:
-			h.reject(e.Peer, e.Reason)
+		h.execute(e)
+	}
+}
+
+func (h *host) execute(e overlay.Effect) {
+	switch e.Kind {
+	case overlay.EffectSend:
+		if err := h.registry.SendOverlay(h.instance, e.Peer, e.Msg); err != nil {
+			h.count("unsent_" + h.instance)
+			h.log.Debug("an overlay's message was not sent", "overlay", h.instance, "to", e.Peer.Name, "error", err)
 		}
+	case overlay.EffectConnect:
+		h.system.Root.Send(h.channels, &messages.Connect{Owner: h.instance, Peer: nodeRef(e.Peer)})
+		h.clock.set(timerKey{connect: awaited(e.Peer)}, answerWithin)
+	case overlay.EffectDisconnect:
+		h.clock.cancel(timerKey{connect: awaited(e.Peer)})
+		h.system.Root.Send(h.channels, &messages.Disconnect{Owner: h.instance, Peer: nodeRef(e.Peer), Reason: string(e.Reason)})
+	case overlay.EffectSetTimer:
+		h.clock.set(timerKey{timer: e.Timer}, e.After)
+	case overlay.EffectCancelTimer:
+		h.clock.cancel(timerKey{timer: e.Timer})
+	case overlay.EffectNotify:
+		h.notify(e.Notice)
+	case overlay.EffectReject:
+		h.reject(e.Peer, e.Reason)
+	default: // Measure: links tell no cost yet
+		h.count("unsupported_effects")
 	}
 }
 
-func (h *host) order(m any) {
-	if pid := h.registry.Manager(); pid != nil {
-		h.system.Root.Send(pid, m)
+// awaited is the peer by which the answer to a Connect is recognized: its
+// address may have changed until then.
+func awaited(p overlay.Peer) overlay.Peer {
+	if !p.IsContact() {
+		p.Addr = ""
 	}
+	return p
 }
 
-func (h *host) setTimer(key overlay.Timer, after time.Duration) {
-	if old := h.timers[key]; old != nil {
-		old.t.Stop()
+// answered ends the wait for the answer to a Connect.
+func (h *host) answered(n *messages.NodeRef, contact string) {
+	if contact != "" {
+		h.clock.cancel(timerKey{connect: overlay.Peer{Addr: contact}})
 	}
-	h.nextGen++
-	gen, self, root := h.nextGen, h.self, h.system.Root
-	h.timers[key] = &timer{gen: gen, due: h.now() + after, t: time.AfterFunc(after, func() { root.Send(self, fired{key, gen}) })}
+	if n.GetName() != "" {
+		h.clock.cancel(timerKey{connect: awaited(peerOf(n))})
+	}
 }
 
 func nodeRef(p overlay.Peer) *messages.NodeRef {

@@ -1,0 +1,56 @@
+package peerservice
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/fullmesh"
+	"github.com/maquis-go/maquis/overlay/roster"
+)
+
+// hostProps describes the host of an overlay instance.
+func (s *Service) hostProps(instance string, make func() (overlay.Machine, error)) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor {
+		return &host{
+			instance: instance, registry: s.cfg.Registry, system: s.cfg.System, channels: s.pids[channelsPart],
+			make: func() (overlay.Machine, error) {
+				m, err := make()
+				if err == nil && s.cfg.wrap != nil {
+					m = s.cfg.wrap(instance, m)
+				}
+				return m, err
+			},
+			notify:  func(n any) { s.tellPeers(notice{instance, n}) },
+			started: func() { s.tellPeers(started{instance}) },
+			reject:  s.rejected,
+			count:   func(name string) { s.counters.add(name) },
+			log:     s.log,
+		}
+	})
+}
+
+// newRoster makes the roster's machine. After a restart of its host it knows
+// what the Service knows.
+func (s *Service) newRoster() (overlay.Machine, error) {
+	cfg := s.cfg.Preset(roster.Config{Self: *s.self.Load(), Rand: s.cfg.dice(1)})
+	for _, m := range s.view.Load().known() {
+		if m.Peer.Name != cfg.Self.Peer.Name {
+			cfg.Seed = append(cfg.Seed, m)
+		}
+	}
+	return roster.New(cfg)
+}
+
+// newMesh makes the overlay's machine: everyone is everyone's neighbor.
+func (s *Service) newMesh() (overlay.Machine, error) {
+	return fullmesh.New(fullmesh.DefaultConfig(s.cfg.Registry.Self(), s.cfg.dice(2)))
+}
+
+// rejected counts a peer's bad input. It is logged less and less often, since
+// a peer may send any amount of it.
+func (s *Service) rejected(p overlay.Peer, why messages.Reason) {
+	if n := s.counters.add("rejected_" + string(why)); n&(n-1) == 0 {
+		s.log.Warn("a peer's message was rejected", "peer", p.String(), "reason", string(why), "rejected_so_far", n)
+	}
+}

@@ -1,0 +1,172 @@
+package peerservice
+
+import (
+	"time"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/roster"
+)
+
+// maxRefusals bounds the contacts whose last refusal is remembered.
+const maxRefusals = 1024
+
+// onRoster acts on what the roster's machine notified.
+func (s *Service) onRoster(n any) {
+	switch n := n.(type) {
+	case roster.Up:
+		s.up(n.Member)
+	case roster.Suspected:
+		s.publish(Suspect{n.Member, n.By}, put(n.Member))
+	case roster.Cleared:
+		s.updated(n.Member)
+	case roster.Updated:
+		s.updated(n.New)
+	case roster.Down:
+		s.end(n.Member, messages.ReasonNodeDown)
+		s.publish(Down{n.Member, n.Reason}, put(n.Member))
+	case roster.Gone:
+		s.end(n.Member, messages.ReasonNodeDown)
+		s.publish(Left{n.Member}, put(n.Member))
+	case roster.SelfChanged:
+		s.selfChanged(n.Self)
+	case roster.Joined:
+		s.mu.Lock()
+		clear(s.refusals)
+		s.mu.Unlock()
+		s.answerJoins(func(*joinWait) (bool, error) { return true, nil })
+	case roster.JoinFailed:
+		s.joinFailed(n)
+	case roster.NameTaken:
+		s.log.Error("another live node has this node's name; give one of them another name", "name", s.name())
+	case roster.LeaveDone:
+		s.onLeft()
+	case exported:
+		s.reconcile(n.members)
+	}
+}
+
+// up: a member is new or back. Its session exists from now on; links follow.
+func (s *Service) up(m roster.Member) {
+	s.cfg.Registry.Ensure(m.Peer, m.Generation)
+	s.publish(Up{m}, put(m))
+	s.dial(m)
+}
+
+// updated: a member changed its record or refuted. If it took a new generation
+// it was declared down elsewhere, never here: its session goes on.
+func (s *Service) updated(m roster.Member) {
+	old, _ := s.view.Load().Lookup(m.Peer.Name)
+	if m.Generation > old.Generation {
+		s.cfg.Registry.Ensure(m.Peer, m.Generation)
+	}
+	s.publish(Updated{old, m}, put(m))
+	if m.Peer.Addr != old.Peer.Addr {
+		s.dial(m)
+	}
+}
+
+// end ends what stands with a life: its session with its flows, then its
+// watches. The event comes after.
+func (s *Service) end(m roster.Member, why messages.Reason) {
+	s.tellMesh(overlay.MemberDown{Peer: m.Peer})
+	s.cfg.Registry.EndSession(m.Peer, m.Generation, why)
+	if s.cfg.OnNodeGone != nil {
+		s.cfg.OnNodeGone(m.Peer, why)
+	}
+}
+
+// selfChanged: handshakes and the view show our new record. If the generation
+// rose, what stood with those who had declared us down was ended when they
+// said so (expelled); the others never saw us go.
+func (s *Service) selfChanged(rec roster.Record) {
+	old := roster.Member{Record: *s.self.Load()}
+	s.self.Store(&rec)
+	s.cfg.Registry.SetGeneration(rec.Generation)
+	m := roster.Member{Record: rec}
+	s.publish(Updated{old, m}, put(m))
+	s.mu.Lock()
+	waiting := s.changes
+	s.changes = nil
+	s.mu.Unlock()
+	for _, pid := range waiting {
+		s.root.Send(pid, done{})
+	}
+}
+
+// joinFailed: a contact could not be reached or refused us. Joins are told
+// when it is final, subscribers when the reason is another than before.
+func (s *Service) joinFailed(n roster.JoinFailed) {
+	s.answerJoins(func(w *joinWait) (bool, error) {
+		if _, ok := w.reasons[n.Contact]; !ok {
+			return false, nil
+		}
+		w.reasons[n.Contact] = n.Reason
+		final := n.Reason == messages.ReasonNameTaken || n.Reason == messages.ReasonSelf && len(w.reasons) == 1
+		return final, &JoinError{}
+	})
+	s.mu.Lock()
+	news := s.refusals[n.Contact] != n.Reason
+	if len(s.refusals) >= maxRefusals {
+		clear(s.refusals)
+	}
+	s.refusals[n.Contact] = n.Reason
+	s.mu.Unlock()
+	if news {
+		s.log.Info("a contact did not accept this node; it is called again", "contact", n.Contact, "reason", string(n.Reason))
+		s.publish(Refused{n.Contact, n.Reason}, nil)
+	}
+}
+
+// onOverlay acts on what the overlay's machine notified: the roster watches
+// over neighbors.
+func (s *Service) onOverlay(n any) {
+	switch n := n.(type) {
+	case overlay.NeighborUp:
+		s.mu.Lock()
+		s.links[n.Peer.Name] = true
+		s.mu.Unlock()
+		s.tellRoster(n)
+		if s.cfg.OnLink != nil {
+			s.cfg.OnLink(n.Peer)
+		}
+	case overlay.NeighborDown:
+		s.neighborDown(n)
+	}
+}
+
+func (s *Service) neighborDown(n overlay.NeighborDown) {
+	s.mu.Lock()
+	delete(s.links, n.Peer.Name)
+	leaving, blocked := s.leaving, s.blocked[n.Peer.Name]
+	s.mu.Unlock()
+	switch {
+	case leaving:
+		return // they part from us as we do from them
+	case blocked:
+		n.Reason = messages.ReasonDisconnected // wanted: no ground for suspicion
+	case n.Reason == messages.ReasonDown && n.Known > 0:
+		s.expelled(n.Peer)
+	}
+	s.tellRoster(n)
+}
+
+// expelled: the peer had declared this life down. Its end of the session is
+// gone, so ours goes too; a new one follows with our next generation.
+func (s *Service) expelled(p overlay.Peer) {
+	m, ok := s.view.Load().Lookup(p.Name)
+	if !ok || !m.Peer.Same(p) || m.Status >= roster.StatusDown {
+		return
+	}
+	s.cfg.Registry.EndSession(p, m.Generation, messages.ReasonNodeDown)
+	if s.cfg.OnNodeGone != nil {
+		s.cfg.OnNodeGone(p, messages.ReasonNodeDown)
+	}
+	s.cfg.Registry.Ensure(m.Peer, m.Generation)
+}
+
+// isolated tells that no link to any member is left.
+func (s *Service) isolated(since time.Time) {
+	s.log.Warn("no link to any member is left; contacts are being called")
+	s.publish(Isolated{since}, nil)
+}
