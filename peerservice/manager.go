@@ -22,8 +22,8 @@ type (
 	}
 	// started tells that a host runs a fresh machine.
 	started struct{ instance string }
-	// setKinds is the order to replace the kinds of this node's record.
-	setKinds struct{ order roster.SetKinds }
+	// alter is an order to change this node's record.
+	alter struct{ order any }
 	// part is the order to end all sessions, after the farewell.
 	part struct{}
 )
@@ -69,7 +69,7 @@ func (m *manager) Receive(c actor.Context) {
 			return
 		}
 		s.change(c.Sender(), roster.SetTags{Tags: msg.GetTags()})
-	case setKinds:
+	case alter:
 		s.change(c.Sender(), msg.order)
 	}
 }
@@ -96,6 +96,7 @@ func joinEvent(contacts []string) overlay.Join {
 
 func (s *Service) onJoin(o *messages.JoinOrder) {
 	s.mu.Lock()
+	s.returns = s.returns || s.leaving
 	s.leaving = false
 	s.mu.Unlock()
 	for _, m := range s.view.Load().known() {

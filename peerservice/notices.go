@@ -8,6 +8,10 @@ import (
 	"github.com/maquis-go/maquis/overlay/roster"
 )
 
+// lookAgain is after how many tombstones the view looks which of them are
+// still of interest.
+const lookAgain = 1024
+
 // maxRefusals bounds the contacts whose last refusal is remembered.
 const maxRefusals = 1024
 
@@ -38,7 +42,14 @@ func (s *Service) onRoster(n any) {
 	case roster.JoinFailed:
 		s.joinFailed(n)
 	case roster.NameTaken:
-		s.log.Error("another live node has this node's name; give one of them another name", "name", s.name())
+		if n.By.Name != "" { // else it is the answer of a contact, see joinFailed
+			s.log.Error("another live node owns this node's name; this one is no member until that is gone: give one of them another name", "name", n.By.Name, "at", n.By.Addr)
+		}
+	case roster.Isolated:
+		s.log.Warn("no link to any member is left; contacts are being called")
+		s.publish(Isolated{time.Now()}, nil)
+	case roster.NotIsolated:
+		s.log.Info("links to members stand again")
 	case roster.LeaveDone:
 		s.onLeft()
 	case exported:
@@ -51,6 +62,9 @@ func (s *Service) up(m roster.Member) {
 	s.cfg.Registry.Ensure(m.Peer, m.Generation)
 	s.publish(Up{m}, put(m))
 	s.dial(m)
+	if v := s.view.Load(); (len(v.all)-len(v.Members))%lookAgain == lookAgain-1 {
+		s.askRoster() // to forget what it has forgotten
+	}
 }
 
 // updated: a member changed its record or refuted. If it took a new generation
@@ -86,20 +100,39 @@ func (s *Service) selfChanged(rec roster.Record) {
 	m := roster.Member{Record: rec}
 	s.publish(Updated{old, m}, put(m))
 	s.mu.Lock()
-	waiting := s.changes
-	s.changes = nil
+	waiting, back := s.changes, s.returns && rec.Generation > old.Generation
+	s.changes, s.returns = nil, s.returns && !back
 	s.mu.Unlock()
 	for _, pid := range waiting {
 		s.root.Send(pid, done{})
+	}
+	if back {
+		s.comeBack()
+	}
+}
+
+// comeBack: after we had left, the members that we know are dialed again.
+func (s *Service) comeBack() {
+	for _, m := range s.view.Load().Members {
+		if !s.isSelf(m) {
+			s.cfg.Registry.Ensure(m.Peer, m.Generation)
+			s.dial(m)
+		}
 	}
 }
 
 // joinFailed: a contact could not be reached or refused us. Joins are told
 // when it is final, subscribers when the reason is another than before.
 func (s *Service) joinFailed(n roster.JoinFailed) {
+	s.mu.Lock()
+	linked := len(s.links) > 0
+	s.mu.Unlock()
 	s.answerJoins(func(w *joinWait) (bool, error) {
 		if _, ok := w.reasons[n.Contact]; !ok {
 			return false, nil
+		}
+		if n.Reason == messages.ReasonDuplicate && linked {
+			return true, nil // the address is another of a member to which we have a link
 		}
 		w.reasons[n.Contact] = n.Reason
 		final := n.Reason == messages.ReasonNameTaken || n.Reason == messages.ReasonSelf && len(w.reasons) == 1
@@ -163,10 +196,4 @@ func (s *Service) expelled(p overlay.Peer) {
 		s.cfg.OnNodeGone(p, messages.ReasonNodeDown)
 	}
 	s.cfg.Registry.Ensure(m.Peer, m.Generation)
-}
-
-// isolated tells that no link to any member is left.
-func (s *Service) isolated(since time.Time) {
-	s.log.Warn("no link to any member is left; contacts are being called")
-	s.publish(Isolated{since}, nil)
 }

@@ -209,5 +209,11 @@ func (s *Service) SetKinds(kinds []string) error {
 	if err := rec.Validate(); err != nil {
 		return err
 	}
-	return s.order(context.Background(), setKinds{roster.SetKinds{Kinds: rec.Kinds}})
+	return s.order(context.Background(), alter{roster.SetKinds{Kinds: rec.Kinds}})
+}
+
+// SetLeaving tells all members that this node takes no new work, or ends that:
+// the first step of an orderly departure.
+func (s *Service) SetLeaving(ctx context.Context, leaving bool) error {
+	return s.order(ctx, alter{roster.SetLeaving{Leaving: leaving}})
 }

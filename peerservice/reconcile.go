@@ -16,13 +16,7 @@ type exported struct{ members []roster.Member }
 // message that killed it is lost, so the roster is asked for all it knows, and
 // the registry for the links that stand. On the first start both have nothing.
 func (s *Service) takeUp() {
-	s.inspectRoster(export{func(m overlay.Machine) any {
-		r, ok := m.(interface{ Members() []roster.Member })
-		if !ok {
-			return nil
-		}
-		return exported{r.Members()}
-	}})
+	s.askRoster()
 	s.mu.Lock()
 	links := maps.Clone(s.links)
 	s.mu.Unlock()
@@ -36,6 +30,17 @@ func (s *Service) takeUp() {
 			s.onOverlay(overlay.NeighborDown{Peer: m.Peer, Reason: messages.ReasonReset})
 		}
 	}
+}
+
+// askRoster makes the roster's host notify all that its machine knows.
+func (s *Service) askRoster() {
+	s.root.Send(s.pids[rosterPart], export{func(m overlay.Machine) any {
+		r, ok := m.(interface{ Members() []roster.Member })
+		if !ok {
+			return nil
+		}
+		return exported{r.Members()}
+	}})
 }
 
 // reconcile brings the view to what the roster knows, with the events that
@@ -74,6 +79,18 @@ func (s *Service) reconcile(members []roster.Member) {
 			s.updated(m)
 		}
 	}
+	s.forget(members)
+}
+
+// forget drops tombstones that the roster has forgotten.
+func (s *Service) forget(members []roster.Member) {
+	known := make(map[string]bool, len(members))
+	for _, m := range members {
+		known[m.Peer.Name] = true
+	}
+	s.publish(nil, func(all map[string]roster.Member) {
+		maps.DeleteFunc(all, func(name string, m roster.Member) bool { return m.Status >= roster.StatusDown && !known[name] })
+	})
 }
 
 // onStarted tells a fresh machine what stands.
@@ -90,7 +107,11 @@ func (s *Service) onStarted(instance string) {
 			s.tellRoster(overlay.NeighborUp{Peer: m.Peer})
 		}
 	}
-	if instance == rosterInstance && len(contacts) > 0 && !leaving {
+	switch {
+	case instance != rosterInstance:
+	case leaving:
+		s.tellRoster(overlay.Leave{})
+	case len(contacts) > 0:
 		s.tellRoster(joinEvent(contacts))
 	}
 }

@@ -62,7 +62,8 @@ type Service struct {
 	refusals map[string]messages.Reason
 	changes  []*actor.PID // who waits for our record to change
 	leavers  []*actor.PID // who waits for the farewell
-	leaving  bool
+	leaving  bool         // from the order to leave until a Join
+	returns  bool         // a Join after that has not led to a new generation yet
 
 	failOnce sync.Once
 	failed   chan struct{}
@@ -215,6 +216,5 @@ func (s *Service) admit(n channelmgr.Newcomer) (messages.Reason, uint64) {
 func (s *Service) tellPeers(m any)             { s.root.Send(s.pids[peersPart], m) }
 func (s *Service) tellRoster(ev overlay.Event) { s.root.Send(s.pids[rosterPart], ev) }
 func (s *Service) tellMesh(ev overlay.Event)   { s.root.Send(s.pids[mainPart], ev) }
-func (s *Service) inspectRoster(look export)   { s.root.Send(s.pids[rosterPart], look) }
 func (s *Service) name() string                { return s.self.Load().Peer.Name }
 func (s *Service) isSelf(m roster.Member) bool { return m.Peer.Name == s.name() }
