@@ -51,7 +51,7 @@ type (
 	LinkUp struct {
 		Peer       Peer
 		Generation uint64 // of the peer, as it said in its handshake
-		Known      uint64 // the highest generation of our name that the peer remembers for another life, or for ours after it declared us down; 0 if none
+		Known      uint64 // on a session that we dialed: the highest generation of our name that the peer remembers for another life, or for ours after it declared us down; 0 if none
 		Contact    string // the address dialed, when Connect named a contact
 		Inbound    bool   // the peer dialed
 	}

@@ -148,7 +148,11 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	k.up, k.dialing, k.tries = true, false, 0
 	out.CancelTimer(overlay.Timer{Kind: timerDial, Peer: k.peer.Name})
 	if !was {
-		out.Notify(overlay.NeighborUp{Peer: k.peer, Known: ev.Known})
+		up := overlay.NeighborUp{Peer: k.peer}
+		if !ev.Inbound { // only the dialed side tells what it remembers
+			up.Known = ev.Known
+		}
+		out.Notify(up)
 	}
 }
 

@@ -67,15 +67,18 @@ func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) 
 	switch {
 	case e.status >= StatusDown || m.leaving:
 	case ev.Reason == messages.ReasonDown && ev.Known > 0:
-		// It lives: it has declared us down. We return with a new generation.
-		if e.status == StatusAlive {
-			m.unwatch(e, out)
-		}
+		// It lives, and has declared us down. We return with a new generation.
+		m.unaccuse(e, out)
 		m.raise(ev.Known, out)
 	case ev.Reason == messages.ReasonDisconnected:
 		// The operator wants no link: that says nothing about the member.
 	case ev.Reason == messages.ReasonNameTaken:
-		out.Notify(NameTaken{Contact: ev.Peer.Addr})
+		// It lives, and holds another for us.
+		if m.taken.Name == "" {
+			m.taken = overlay.Peer{Name: m.self.Peer.Name}
+		}
+		m.unaccuse(e, out)
+		m.nameTaken(NameTaken{Contact: ev.Peer.Addr}, out)
 	case e.status == StatusSuspect:
 	case e.verdict != nil && e.verdict.GetStatus() == messages.RosterStatus_ROSTER_STATUS_LEFT:
 		c := e.verdict // its farewell had come over others
@@ -87,6 +90,17 @@ func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) 
 	}
 }
 
+// unaccuse ends the watch over one that answered, if not with a link. A
+// suspicion stands: only its owner refutes it.
+func (m *Machine) unaccuse(e *entry, out *overlay.Effects) {
+	if e.status == StatusAlive {
+		m.unwatch(e, out)
+	}
+}
+
+// mute reports whether we may not accuse now.
+func (m *Machine) mute() bool { return !m.joined || m.taken.Name != "" || m.now < m.quiet }
+
 // onWatch: the time of a member's stage is over.
 func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 	if e.stage == stageFine || m.late(e, out) {
@@ -95,7 +109,7 @@ func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 	switch {
 	case m.leaving:
 		m.unwatch(e, out)
-	case !m.joined || m.now < m.quiet:
+	case m.mute():
 		m.watch(e, e.stage, max(m.quiet.Sub(m.now), m.grace()), out)
 	case e.stage == stageAsking:
 		m.accuse(e, out) // who was asked did not answer
@@ -119,7 +133,7 @@ func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 // ask asks neighbors whether they have a link to a member that we lost. It is
 // accused only if none has.
 func (m *Machine) ask(e *entry, out *overlay.Effects) {
-	if !m.joined || m.now < m.quiet {
+	if m.mute() {
 		m.watch(e, stageGrace, max(m.quiet.Sub(m.now), m.grace()), out)
 		return
 	}

@@ -20,7 +20,8 @@ const rejoinEvery = 2 * time.Second
 type contact struct {
 	phase phase
 	tries int
-	once  bool         // a call of the merge timer: forgotten when answered
+	seed  bool         // named by a Join: kept for ever
+	asked bool         // a Join waits for its answer; otherwise the merge timer called
 	peer  overlay.Peer // the life that answered last
 }
 
@@ -28,7 +29,7 @@ type contact struct {
 type phase uint8
 
 const (
-	phaseIdle    phase = iota // it has told all; the merge timer may call it
+	phaseIdle    phase = iota // the merge timer may call it
 	phaseDialing              // a Connect is not answered yet
 	phaseWaiting              // to be called when its timer fires
 	phasePending              // linked, and has not told all yet
@@ -36,7 +37,7 @@ const (
 
 // onJoin calls contacts. They are called again until they answer, for ever.
 func (m *Machine) onJoin(ev overlay.Join, out *overlay.Effects) {
-	m.taken = overlay.Peer{} // we try for our name again
+	m.taken, m.told = overlay.Peer{}, false // we try for our name again
 	for _, c := range ev.Contacts {
 		switch {
 		case slices.Contains(m.self.Addrs, c.Addr):
@@ -55,7 +56,7 @@ func (m *Machine) onJoin(ev overlay.Join, out *overlay.Effects) {
 			k = &contact{}
 			m.contacts[c.Addr] = k
 		}
-		k.once, k.tries = false, 0
+		k.seed, k.asked, k.tries = true, true, 0
 		m.call(c.Addr, out)
 	}
 }
@@ -80,9 +81,9 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	k := m.contacts[ev.Contact]
 	if ev.Peer.Name == m.self.Peer.Name {
 		out.Disconnect(ev.Peer, messages.ReasonNameTaken)
-		out.Notify(NameTaken{Contact: ev.Contact, By: ev.Peer})
+		m.nameTaken(NameTaken{Contact: ev.Contact, By: ev.Peer}, out)
 		if k != nil {
-			m.retry(ev.Contact, k, messages.ReasonNameTaken, out)
+			m.retry(ev.Contact, k, out)
 		}
 		return
 	}
@@ -92,40 +93,32 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	m.visits[ev.Peer.Name] = ev.Peer
 	out.SetTimer(visitTimer(ev.Peer), 2*m.cfg.Sync)
 	m.notAlone(out)
-	if ev.Known > 0 {
+	if ev.Known > 0 && !ev.Inbound {
 		m.raise(ev.Known, out) // §5: g+1 before it becomes visible
 	}
 	if e := m.table.get(ev.Peer.Name); e != nil && e.status >= StatusDown && e.rec.Peer.Incarnation == ev.Peer.Incarnation && ev.Generation <= e.rec.Generation {
 		// We had declared it down: it must know, so that it returns.
 		out.Send(ev.Peer, &messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}})
 	}
-	if k == nil || k.once {
-		delete(m.contacts, ev.Contact)
-		m.sendSelf(ev.Peer, out)
-		m.sendDigest(ev.Peer, out)
+	if k != nil && k.asked {
+		k.phase, k.tries, k.peer = phasePending, 0, ev.Peer
+		out.Send(ev.Peer, &messages.RosterDigest{Joining: true})
 		return
 	}
-	k.phase, k.tries, k.peer = phasePending, 0, ev.Peer
-	out.Send(ev.Peer, &messages.RosterDigest{Joining: true})
+	if k != nil && k.seed {
+		k.phase, k.tries, k.peer = phaseIdle, 0, ev.Peer
+	} else {
+		delete(m.contacts, ev.Contact)
+	}
+	m.sendSelf(ev.Peer, out)
+	m.sendDigest(ev.Peer, out)
 }
 
 // onLinkDown: a call came to nothing, or a session on which we have a hold is
 // gone.
 func (m *Machine) onLinkDown(ev overlay.LinkDown, out *overlay.Effects) {
 	if k := m.contacts[ev.Contact]; k != nil && ev.Contact != "" {
-		out.Notify(JoinFailed{Contact: ev.Contact, Reason: ev.Reason})
-		switch ev.Reason {
-		case messages.ReasonSelf:
-			delete(m.contacts, ev.Contact)
-			return
-		case messages.ReasonDown:
-			if g := m.self.Generation; m.raise(ev.Known, out) && m.self.Generation > g {
-				k.tries = 0 // it will let our next generation in
-			}
-		case messages.ReasonNameTaken:
-			out.Notify(NameTaken{Contact: ev.Contact})
-		}
-		m.retry(ev.Contact, k, ev.Reason, out)
+		m.callFailed(ev, k, out)
 		return
 	}
 	if p, ok := m.visits[ev.Peer.Name]; !ok || !p.Same(ev.Peer) {
@@ -136,25 +129,56 @@ func (m *Machine) onLinkDown(ev overlay.LinkDown, out *overlay.Effects) {
 	m.vias = slices.DeleteFunc(m.vias, ev.Peer.Same)
 	for _, addr := range m.seeds() {
 		if k := m.contacts[addr]; k.peer.Same(ev.Peer) && (k.phase == phasePending || k.phase == phaseIdle && !m.joined) {
-			m.retry(addr, k, ev.Reason, out)
+			k.asked = true
+			m.retry(addr, k, out)
 		}
 	}
 	m.checkAlone(out)
 }
 
-// retry calls a contact again after a pause that grows.
-func (m *Machine) retry(addr string, k *contact, why messages.Reason, out *overlay.Effects) {
-	k.peer = overlay.Peer{}
-	if k.once && (why != messages.ReasonDown || k.tries > 2) {
-		delete(m.contacts, addr)
-		return
+// callFailed: a contact did not answer, or refused.
+func (m *Machine) callFailed(ev overlay.LinkDown, k *contact, out *overlay.Effects) {
+	if k.asked {
+		out.Notify(JoinFailed{Contact: ev.Contact, Reason: ev.Reason})
 	}
-	wait := min(m.cfg.RetryMax, m.cfg.RetryMin<<min(k.tries, 16))
+	again := k.asked
+	switch ev.Reason {
+	case messages.ReasonSelf:
+		delete(m.contacts, ev.Contact)
+		return
+	case messages.ReasonDown: // it will let our next generation in
+		g := m.self.Generation
+		if m.raise(ev.Known, out) && m.self.Generation > g {
+			k.tries = 0
+		}
+		again = again || k.tries < 2
+	case messages.ReasonNameTaken:
+		if k.asked {
+			m.nameTaken(NameTaken{Contact: ev.Contact}, out)
+		}
+	}
+	switch {
+	case again:
+		m.retry(ev.Contact, k, out)
+	case k.seed:
+		k.phase, k.tries, k.peer = phaseIdle, 0, overlay.Peer{}
+	default:
+		delete(m.contacts, ev.Contact)
+	}
+}
+
+// retry calls a contact again after a pause that grows.
+func (m *Machine) retry(addr string, k *contact, out *overlay.Effects) {
+	most := m.cfg.RetryMax
+	if m.joined {
+		most = max(most, m.cfg.Merge)
+	}
+	wait := min(most, m.cfg.RetryMin<<min(k.tries, 16))
 	if wait < m.cfg.RetryMin { // the shift overflowed
-		wait = m.cfg.RetryMax
+		wait = most
 	}
 	k.tries++
-	k.phase = phaseWaiting
+	k.phase, k.peer = phaseWaiting, overlay.Peer{}
 	out.SetTimer(contactTimer(addr), m.jitter(wait))
 }
 
@@ -178,7 +202,7 @@ func (m *Machine) onSynced(from overlay.Peer, out *overlay.Effects) {
 	asked := false
 	for _, addr := range m.seeds() {
 		if k := m.contacts[addr]; k.phase == phasePending && k.peer.Same(from) {
-			k.phase, asked = phaseIdle, true
+			k.phase, k.asked, asked = phaseIdle, false, true
 		}
 	}
 	if !asked {
@@ -201,6 +225,9 @@ func (m *Machine) onSynced(from overlay.Peer, out *overlay.Effects) {
 
 // onEcho: a member says what it knows of us.
 func (m *Machine) onEcho(from overlay.Peer, you state, out *overlay.Effects) {
+	if you.sameLife(m.selfState()) && !you.final() {
+		m.taken, m.told = overlay.Peer{}, false // our name is ours here
+	}
 	if m.joined || !you.sameLife(m.selfState()) || slices.Contains(m.echoes, from.Name) {
 		return
 	}

@@ -42,6 +42,8 @@ type Machine struct {
 	visible  bool                          // our record may travel
 
 	taken    overlay.Peer // the life that owns our name in the eyes of others
+	told     bool         // NameTaken was notified
+	lonely   bool         // timerAlone is set
 	leaving  bool         // farewell was said
 	isolated bool
 

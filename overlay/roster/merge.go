@@ -15,6 +15,9 @@ import (
 func (m *Machine) onMerge(out *overlay.Effects) {
 	alive := len(m.table.order) - m.table.tombs
 	wait := m.cfg.Merge * time.Duration(max(1, alive/8))
+	if m.isolated {
+		wait = m.cfg.Merge / 4
+	}
 	out.SetTimer(overlay.Timer{Kind: timerMerge}, m.jitter(wait))
 	if m.leaving || m.taken.Name != "" {
 		return
@@ -24,7 +27,7 @@ func (m *Machine) onMerge(out *overlay.Effects) {
 		return
 	}
 	if m.contacts[addr] == nil {
-		m.contacts[addr] = &contact{once: true}
+		m.contacts[addr] = &contact{}
 	}
 	m.call(addr, out)
 }
@@ -78,7 +81,8 @@ func (m *Machine) isMember(addr string, p overlay.Peer) bool {
 
 // checkAlone begins the wait for Isolated when the last link is gone.
 func (m *Machine) checkAlone(out *overlay.Effects) {
-	if m.alone() && !m.isolated {
+	if m.alone() && !m.isolated && !m.lonely {
+		m.lonely = true
 		out.SetTimer(overlay.Timer{Kind: timerAlone}, m.cfg.Grace)
 	}
 }
@@ -94,6 +98,7 @@ func (m *Machine) alone() bool {
 
 // onAlone tells that we are isolated and calls all seeds at once.
 func (m *Machine) onAlone(out *overlay.Effects) {
+	m.lonely = false
 	if !m.alone() || m.isolated {
 		return
 	}
@@ -106,7 +111,10 @@ func (m *Machine) onAlone(out *overlay.Effects) {
 
 // notAlone: there is a link.
 func (m *Machine) notAlone(out *overlay.Effects) {
-	out.CancelTimer(overlay.Timer{Kind: timerAlone})
+	if m.lonely {
+		m.lonely = false
+		out.CancelTimer(overlay.Timer{Kind: timerAlone})
+	}
 	if m.isolated {
 		m.isolated = false
 		out.Notify(NotIsolated{})

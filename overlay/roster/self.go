@@ -48,8 +48,8 @@ func (m *Machine) refute(from overlay.Peer, s state, out *overlay.Effects) {
 	}
 	ok, mine := true, m.selfState()
 	switch {
-	case s.incarnation == m.taken.Incarnation && s.final():
-		m.taken = overlay.Peer{} // the other is gone: the name is ours again
+	case s.final() && m.taken.Name != "" && s.incarnation != mine.incarnation && (m.taken.Incarnation == 0 || m.taken.Incarnation == s.incarnation):
+		m.taken, m.told = overlay.Peer{}, false // the other is gone: the name is ours again
 		ok = m.raise(s.generation, out)
 	case s.final() && s.generation >= mine.generation:
 		ok = m.raise(s.generation, out)
@@ -87,12 +87,20 @@ func (m *Machine) takeOwnName(from overlay.Peer, r Record, out *overlay.Effects)
 	case s.compare(mine) > 0:
 		// Another life has our name, and by the rule that all nodes share it
 		// keeps it. We do not fight over it: we return when it is gone.
-		if m.taken != r.Peer {
-			m.taken = r.Peer
-			out.Notify(NameTaken{By: r.Peer})
-		}
+		m.told = m.told && m.taken.Same(r.Peer)
+		m.taken = r.Peer
+		m.nameTaken(NameTaken{By: r.Peer}, out)
 	default:
 		m.sendSelf(from, out)
+	}
+}
+
+// nameTaken tells once that our name is another's, until we try anew or the
+// other is gone.
+func (m *Machine) nameTaken(n NameTaken, out *overlay.Effects) {
+	if !m.told {
+		m.told = true
+		out.Notify(n)
 	}
 }
 

@@ -22,9 +22,9 @@ func (m *Machine) spread(news *messages.RosterUpdate, but overlay.Peer, out *ove
 }
 
 // pass sends on what others told us, once: what it says is known then. A node
-// that is still joining relays nothing.
+// that is still joining, or is no member, relays nothing.
 func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *overlay.Effects) {
-	if !m.joined {
+	if !m.joined || m.taken.Name != "" {
 		return
 	}
 	if len(m.table.near) <= passMost {
