@@ -55,6 +55,24 @@ func linkUp(l *link, contact string, inbound bool) *messages.LinkUp {
 	return &messages.LinkUp{Peer: nodeRef(l.s.peer), Generation: l.s.Generation(), Known: l.known, Contact: contact, Inbound: inbound}
 }
 
+// unanswered returns the peers and contacts that owners wait for, sorted. After
+// a restart of the manager their dials may have ended in a report that is lost.
+func (h *holds) unanswered() []overlay.Peer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var list []overlay.Peer
+	for _, w := range h.waiting {
+		if w.dial != 0 {
+			list = append(list, w.peer)
+		}
+	}
+	for addr := range h.contacts {
+		list = append(list, overlay.Peer{Addr: addr})
+	}
+	slices.SortFunc(list, overlay.Peer.Compare)
+	return list
+}
+
 // held reports whether anyone has a hold on a session or waits for it.
 func (h *holds) held(p overlay.Peer) bool {
 	h.mu.Lock()

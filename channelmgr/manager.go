@@ -104,7 +104,15 @@ func (m *manager) takeUp() {
 		}
 	}
 	for _, s := range m.r.allSessions() {
+		for _, p := range s.allPipes() {
+			p.mu.Lock()
+			p.dialing = 0 // the report on that dial may be lost
+			p.mu.Unlock()
+		}
 		m.reopen(s)
+	}
+	for _, p := range m.r.holds.unanswered() {
+		m.dial(&attempt{peer: p, control: true})
 	}
 	m.r.holds.mu.Lock()
 	var gone []life
