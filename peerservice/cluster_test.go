@@ -184,11 +184,15 @@ func (n *node) Undelivered(channelmgr.Undelivered) {}
 func (n *node) Lost(channelmgr.Loss)               {}
 
 // tap makes a part fail on the next message of a type; a type that ends in "!"
-// fails on each.
+// fails on each. Of a notice the type of what was notified counts.
 func (n *node) tap(part string, msg any) {
 	n.mu.Lock()
 	what, ok := n.panics[part]
-	if !ok || strings.TrimSuffix(what, "!") != fmt.Sprintf("%T", msg) {
+	is := fmt.Sprintf("%T", msg)
+	if m, ok := msg.(notice); ok {
+		is = fmt.Sprintf("%T", m.value)
+	}
+	if !ok || strings.TrimSuffix(what, "!") != is {
 		n.mu.Unlock()
 		return
 	}
