@@ -1,0 +1,220 @@
+package frame
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/maquis-go/maquis/messages"
+)
+
+var update = flag.Bool("update", false, "write the golden captures anew")
+
+// whole makes a data frame with its body.
+func whole(d Data, body string) []byte {
+	b := AppendData(nil, &d)
+	b = append(b, body...)
+	Finish(b, 0)
+	return b
+}
+
+// captures are frames of every kind. Their bytes are the protocol: a change
+// here breaks nodes in the field.
+var captures = map[string][]byte{
+	"data_interned": whole(Data{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2}, "body"),
+	"data_inline":   whole(Data{Slot: 63, Channel: 9, Seq: 1 << 40, Type: "shop.v1.Order", Target: "orders", TargetRequest: 4, SenderForm: SenderForeign, SenderAddr: "c~1@h:1", SenderID: "me", SenderRequest: 9, Header: map[string]string{"b": "2", "a": "1"}, ExpiresMS: 1500, System: true}, "x"),
+	"data_future":   whole(Data{Channel: 1, Seq: 1, TypeRef: 1, TargetRef: 1, SenderForm: SenderInline, SenderID: "future$1"}, ""),
+	"data_sender":   whole(Data{Channel: 1, Seq: 1, TypeRef: 1, TargetRef: 1, SenderForm: SenderLocal, SenderRef: 12}, ""),
+	"data_split":    whole(Data{Channel: 1, Seq: 1, TypeRef: 1, TargetRef: 1, Fragment: true, Total: 100000}, "first"),
+	"piece":         func() []byte { b := append(AppendPiece(nil, 1, 5, 7), "more"...); Finish(b, 0); return b }(),
+	"define":        AppendDefine(nil, TableTarget, 2, "orders"),
+	"flow_update":   AppendFlowUpdate(nil, FlowUpdate{Channel: 1, Slot: 5, Next: 8, Credit: 65543, Lost: 1}),
+	"begin":         AppendBegin(nil, Begin{Channel: 1, Slot: 5, Base: 8, Abandoned: 2}),
+	"end":           AppendEnd(nil, End{Channel: 1, Slot: 5, Seq: 7}),
+	"ping":          AppendPing(nil, Ping{Nonce: 1, Sent: 2}),
+	"pong":          AppendPong(nil, Ping{Nonce: 1, Sent: 2}),
+	"overlay":       AppendOverlay(nil, Overlay{Instance: "roster", Type: "maquis.v1.RosterPull", Body: []byte{1, 2}}),
+	"control":       AppendControl(nil, Control{Type: "maquis.v1.SpawnRequest", Body: []byte{1}}),
+	"undelivered":   AppendUndelivered(nil, Undelivered{Channel: 1, Slot: 5, Seq: 7, Reason: messages.ReasonNoSuchActor, Target: "t", Sender: "s", Type: "T"}),
+	"close":         AppendClose(nil, Close{Reason: messages.ReasonClosed}),
+	"session":       AppendSession(nil, Session{Epoch: 77}),
+}
+
+// The wire format is what the golden captures say.
+func TestGolden(t *testing.T) {
+	for name, b := range captures {
+		file := filepath.Join("testdata", name+".hex")
+		if *update {
+			require.NoError(t, os.MkdirAll("testdata", 0o755))
+			require.NoError(t, os.WriteFile(file, []byte(hex.Dump(b)), 0o644))
+		}
+		want, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, string(want), hex.Dump(b), name)
+		raw, n, err := Next(append(b[:len(b):len(b)], 0), MaxData)
+		require.NoError(t, err)
+		require.Equal(t, len(b), n)
+		require.NoError(t, parse(raw), name)
+	}
+}
+
+// parse parses a frame of any kind, as a reader does.
+func parse(raw []byte) (err error) {
+	switch k := Kind(raw[4]); k {
+	case KindData:
+		err = ParseData(raw, new(Data))
+	case KindPiece:
+		_, err = ParsePiece(raw)
+	case KindDefine:
+		_, err = ParseDefine(raw)
+	case KindFlowUpdate:
+		_, err = ParseFlowUpdate(raw)
+	case KindBegin:
+		_, err = ParseBegin(raw)
+	case KindEnd:
+		_, err = ParseEnd(raw)
+	case KindPing, KindPong:
+		_, err = ParsePing(raw)
+	case KindOverlay:
+		_, err = ParseOverlay(raw)
+	case KindControl:
+		_, err = ParseControl(raw)
+	case KindUndelivered:
+		_, err = ParseUndelivered(raw)
+	case KindClose:
+		_, err = ParseClose(raw)
+	case KindSession:
+		_, err = ParseSession(raw)
+	default:
+		err = bad("unknown %v", k)
+	}
+	return err
+}
+
+// What is encoded comes back.
+func TestDataRoundTrip(t *testing.T) {
+	for _, d := range []Data{
+		{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2},
+		{Slot: 63, Channel: 9, Seq: 1, Type: "T", Target: "orders", TargetRequest: 4, SenderForm: SenderForeign, SenderAddr: "a", SenderID: "me", SenderRequest: 9, Header: map[string]string{"b": "2"}, ExpiresMS: 1, System: true},
+		{Seq: 1, TypeRef: 1, TargetRef: 1, Fragment: true, Total: 5, SenderForm: SenderLocal, SenderRef: 3},
+	} {
+		var got Data
+		require.NoError(t, ParseData(whole(d, "body"), &got))
+		require.Equal(t, "body", string(got.Body))
+		got.Body = nil
+		require.Equal(t, d, got)
+	}
+}
+
+// Every truncation of every frame is an error of this package, not a panic.
+func TestTruncated(t *testing.T) {
+	for name, b := range captures {
+		for n := 6; n < len(b); n++ {
+			raw := bytes.Clone(b[:n])
+			Finish(raw, 0)
+			if err := parse(raw); err != nil {
+				var fe *Error
+				require.True(t, errors.As(err, &fe), "%s cut at %d: %v", name, n, err)
+			}
+		}
+	}
+}
+
+// A length is judged before anything is read or allocated.
+func TestLength(t *testing.T) {
+	_, n, err := Next([]byte{0, 0, 0}, MaxControl)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	for _, head := range []string{"7fffffff", "00000000", "00000001", "00010000"} {
+		b, _ := hex.DecodeString(head)
+		_, _, err := Next(b, MaxControl)
+		require.Error(t, err, head)
+	}
+}
+
+// Bounds of ids, headers and reserved bits hold.
+func TestRefused(t *testing.T) {
+	long := strings.Repeat("x", MaxID+1)
+	many := make(map[string]string)
+	for i := range MaxHeaders + 1 {
+		many[strings.Repeat("k", i+1)] = ""
+	}
+	for name, d := range map[string]Data{
+		"long target":  {Seq: 1, TypeRef: 1, Target: long},
+		"long sender":  {Seq: 1, TypeRef: 1, TargetRef: 1, SenderForm: SenderInline, SenderID: long},
+		"many headers": {Seq: 1, TypeRef: 1, TargetRef: 1, Header: many},
+		"big header":   {Seq: 1, TypeRef: 1, TargetRef: 1, Header: map[string]string{"k": strings.Repeat("v", MaxHeader)}},
+		"slot":         {Slot: 64, Seq: 1, TypeRef: 1, TargetRef: 1},
+		"no number":    {TypeRef: 1, TargetRef: 1},
+		"sender form":  {Seq: 1, TypeRef: 1, TargetRef: 1, SenderForm: 9},
+	} {
+		require.Error(t, ParseData(whole(d, ""), new(Data)), name)
+	}
+	b := whole(Data{Seq: 1, TypeRef: 1, TargetRef: 1}, "")
+	b[5] |= flagReserved
+	require.Error(t, ParseData(b, new(Data)))
+}
+
+// An optional extension is passed over, a critical one ends the link.
+func TestExtensions(t *testing.T) {
+	frame := func(id byte) []byte {
+		b := AppendData(nil, &Data{Seq: 1, TypeRef: 1, TargetRef: 1})
+		b[5] |= flagExtension
+		b = append(b, 0, 5, id, 0, 2, 7, 7)
+		b = append(b, "body"...)
+		Finish(b, 0)
+		return b
+	}
+	var d Data
+	require.NoError(t, ParseData(frame(ExtTrace), &d))
+	require.Equal(t, "body", string(d.Body))
+	require.Error(t, ParseData(frame(ExtRelay), &d))
+}
+
+// The data path does not allocate for frames with interned ids.
+func TestAllocations(t *testing.T) {
+	d := Data{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2, SenderForm: SenderLocal, SenderRef: 1}
+	buf := make([]byte, 0, 256)
+	var got Data
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		b := append(AppendData(buf, &d), "0123456789"...)
+		Finish(b, 0)
+		if ParseData(b, &got) != nil {
+			t.Fail()
+		}
+	}))
+}
+
+func FuzzFrame(f *testing.F) {
+	for _, b := range captures {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for len(b) > 0 {
+			raw, n, err := Next(b, MaxData)
+			if err != nil || n == 0 {
+				return
+			}
+			if err := parse(raw); err == nil && Kind(raw[4]) == KindData {
+				var d, again Data
+				_ = ParseData(raw, &d)
+				if raw[5]&flagExtension == 0 { // what parses encodes to what parses the same
+					body := d.Body
+					e := append(AppendData(nil, &d), body...)
+					Finish(e, 0)
+					if err := ParseData(e, &again); err != nil || !bytes.Equal(again.Body, body) {
+						t.Fatalf("%+v became %+v: %v", d, again, err)
+					}
+				}
+			}
+			b = b[n:]
+		}
+	})
+}
