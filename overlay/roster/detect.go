@@ -11,6 +11,10 @@ import (
 // askMost bounds how many neighbors are asked about a lost member.
 const askMost = 8
 
+// tries is how often neighbors are asked about a member, and how often a
+// suspicion is told within its time: messages can be lost.
+const tries = 2
+
 // maxRounds bounds the growth of the pause between askings: 2^maxRounds.
 const maxRounds = 5
 
@@ -29,7 +33,7 @@ func (m *Machine) unwatch(e *entry, out *overlay.Effects) {
 	if e.stage != stageFine {
 		out.CancelTimer(watchTimer(e))
 	}
-	e.stage, e.rounds, e.asked = stageFine, 0, nil
+	e.stage, e.rounds, e.tried, e.asked = stageFine, 0, 0, nil
 }
 
 func (m *Machine) onNeighborUp(ev overlay.NeighborUp, out *overlay.Effects) {
@@ -111,13 +115,19 @@ func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 		m.unwatch(e, out)
 	case m.mute():
 		m.watch(e, e.stage, max(m.quiet.Sub(m.now), m.grace()), out)
-	case e.stage == stageAsking:
+	case e.stage == stageAsking && e.tried >= tries:
 		m.accuse(e, out) // who was asked did not answer
 	case e.stage != stageSuspect:
 		m.ask(e, out)
 	case e.neighbor:
 		m.remind(e, out) // it is connected to us, so it lives and will refute
 		m.watch(e, stageSuspect, m.suspicion(), out)
+	case e.tried < tries:
+		e.tried++
+		if slices.Contains(e.observers, m.self.Peer.Name) {
+			m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, overlay.Peer{}, out)
+		}
+		m.watch(e, stageSuspect, m.suspicion()/(tries+1), out)
 	default:
 		s, addr := e.state(), e.rec.Peer.Addr
 		by := e.observers
@@ -133,6 +143,9 @@ func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 // ask asks neighbors whether they have a link to a member that we lost. It is
 // accused only if none has.
 func (m *Machine) ask(e *entry, out *overlay.Effects) {
+	if e.stage != stageAsking {
+		e.tried = 0
+	}
 	if m.mute() {
 		m.watch(e, stageGrace, max(m.quiet.Sub(m.now), m.grace()), out)
 		return
@@ -147,7 +160,8 @@ func (m *Machine) ask(e *entry, out *overlay.Effects) {
 		e.asked = append(e.asked, p.Name)
 		out.Send(p, &messages.RosterAsk{Name: e.rec.Peer.Name, Incarnation: uint64(e.rec.Peer.Incarnation)})
 	}
-	m.watch(e, stageAsking, m.grace()/2, out)
+	e.tried++
+	m.watch(e, stageAsking, m.grace()/2/tries, out)
 }
 
 // onAsk answers whether there is a link, and says so if the member is gone.
@@ -184,7 +198,7 @@ func (m *Machine) onAnswer(from overlay.Peer, msg *messages.RosterAnswer, out *o
 // vouched: a member to whom we have no link is alive for others. It is asked
 // about again, ever more seldom.
 func (m *Machine) vouched(e *entry, out *overlay.Effects) {
-	e.asked = nil
+	e.asked, e.tried = nil, 0
 	m.watch(e, stageVouched, m.jitter(m.cfg.Suspicion/2<<e.rounds), out)
 	e.rounds = min(e.rounds+1, maxRounds)
 }

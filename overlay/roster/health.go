@@ -32,6 +32,7 @@ func (m *Machine) late(e *entry, out *overlay.Effects) bool {
 	if e.stage == stageSuspect {
 		d = m.suspicion()
 	}
+	e.tried = 0
 	m.watch(e, e.stage, d, out)
 	return true
 }
@@ -47,9 +48,10 @@ func (m *Machine) onResumed(out *overlay.Effects) {
 		switch e.stage {
 		case stageFine:
 		case stageSuspect:
+			e.tried = 0
 			m.watch(e, stageSuspect, wait+m.suspicion(), out)
 		default:
-			e.asked = nil
+			e.asked, e.tried = nil, 0
 			m.watch(e, stageGrace, wait, out)
 		}
 	}

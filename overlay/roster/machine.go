@@ -145,7 +145,7 @@ func (m *Machine) onStart(out *overlay.Effects) {
 	for _, e := range m.table.order {
 		e.changed = m.now
 		if e.status == StatusSuspect {
-			m.watch(e, stageSuspect, m.suspicion(), out)
+			m.watch(e, stageSuspect, m.suspicion()/(tries+1), out)
 		}
 	}
 }

@@ -94,6 +94,7 @@ type entry struct {
 	stage    stage                 // of our own watch over it
 	due      overlay.Time          // when the stage's timer is to fire
 	rounds   int                   // of asking since the link was lost
+	tried    int                   // how often in this stage
 	asked    []string              // names that have not answered yet
 	verdict  *messages.RosterClaim // others have declared it over, we have not yet
 

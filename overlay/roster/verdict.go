@@ -76,7 +76,8 @@ func (m *Machine) takeVerdict(from overlay.Peer, e *entry, c *messages.RosterCla
 func (m *Machine) suspect(e *entry, by []string, version uint64, out *overlay.Effects) {
 	m.table.change(e, e.rec, StatusSuspect)
 	e.observers, e.accused, e.changed = by, version, m.now
-	m.watch(e, stageSuspect, m.suspicion(), out)
+	e.tried, e.asked = 0, nil
+	m.watch(e, stageSuspect, m.suspicion()/(tries+1), out)
 	out.Notify(Suspected{Member: e.member(), By: slices.Clone(by)})
 }
 
