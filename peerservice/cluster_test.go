@@ -39,7 +39,7 @@ type cluster struct {
 }
 
 // bubble runs a test on virtual time and stops all its nodes at the end.
-func bubble(t *testing.T, test func(c *cluster)) {
+func bubble(t *testing.T, test func(t *testing.T, c *cluster)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{t: t, net: newNetwork(), nodes: make(map[string]*node)}
 		defer func() {
@@ -49,7 +49,7 @@ func bubble(t *testing.T, test func(c *cluster)) {
 			}
 			c.pass(2 * time.Second) // an actor system's dead-letter throttle ends by itself
 		}()
-		test(c)
+		test(t, c)
 	})
 }
 

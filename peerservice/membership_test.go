@@ -14,7 +14,7 @@ import (
 )
 
 func TestTwoNodesJoin(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b")
 		a, b := n[0], n[1]
 		require.Equal(t, []string{"up b"}, a.told("up"))
@@ -27,7 +27,7 @@ func TestTwoNodesJoin(t *testing.T) {
 }
 
 func TestJoinReturnsWhenJoined(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a", nil), c.start("b", nil)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -39,7 +39,7 @@ func TestJoinReturnsWhenJoined(t *testing.T) {
 }
 
 func TestJoinSaysWhyNoContactAccepted(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		b := c.start("b", nil)
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
@@ -55,7 +55,7 @@ func TestJoinSaysWhyNoContactAccepted(t *testing.T) {
 
 // All nodes have all as their seeds and start at once.
 func TestAllAtOnce(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		names := []string{"a", "b", "c", "d", "e"}
 		var seeds []string
 		for _, n := range names {
@@ -75,7 +75,7 @@ func TestAllAtOnce(t *testing.T) {
 // A process that dies is down everywhere in under three seconds, its watches
 // end before the event.
 func TestCrash(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		n[2].crash()
 		began := time.Now()
@@ -90,7 +90,7 @@ func TestCrash(t *testing.T) {
 
 // Two nodes: nobody else can say whether the other lives.
 func TestCrashOfTheOnlyOther(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b")
 		n[1].crash()
 		n[0].sees("a")
@@ -105,7 +105,7 @@ func TestCrashOfTheOnlyOther(t *testing.T) {
 }
 
 func TestLeave(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		began := time.Now()
 		require.NoError(t, n[1].svc.Leave(context.Background()))
@@ -131,7 +131,7 @@ func TestLeave(t *testing.T) {
 // Restarted under the same name at once: the old life is down before the new
 // one is up.
 func TestRestart(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		n[1].crash()
 		again := c.start("b", []string{addr("a")})
@@ -147,7 +147,7 @@ func TestRestart(t *testing.T) {
 // Another live node has the name: the newcomer is told, the cluster is not
 // disturbed.
 func TestNameTaken(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		twin := c.startAt(addr("x"), "b", nil)
 		defer twin.crash()
@@ -164,7 +164,7 @@ func TestNameTaken(t *testing.T) {
 }
 
 func TestTagsReachAll(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		require.NoError(t, n[0].svc.SetTags(map[string]string{"zone": "eu"}))
 		require.Equal(t, "eu", n[0].svc.Self().Tags["zone"])
@@ -182,7 +182,7 @@ func TestTagsReachAll(t *testing.T) {
 }
 
 func TestDisconnect(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		require.NoError(t, n[0].svc.Disconnect(context.Background(), "b"))
 		c.pass(20 * time.Second)
@@ -201,7 +201,7 @@ func TestDisconnect(t *testing.T) {
 }
 
 func TestForceLeave(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		require.ErrorContains(t, n[0].svc.ForceLeave(context.Background(), "c"), "alive")
 		require.ErrorContains(t, n[0].svc.ForceLeave(context.Background(), "x"), "no member")
@@ -221,7 +221,7 @@ func TestForceLeave(t *testing.T) {
 
 // A and B cannot reach each other, both reach C: nobody is declared down.
 func TestPartialPartition(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		c.net.cut("a", "b")
 		c.pass(2 * time.Minute)
@@ -240,7 +240,7 @@ func TestPartialPartition(t *testing.T) {
 // Two halves declare each other down, and find each other again after a cut of
 // any length. Their members come back in new generations.
 func TestHalvesMerge(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c", "d", "e")
 		for _, x := range []string{"a", "b"} {
 			for _, y := range []string{"c", "d", "e"} {
@@ -267,7 +267,7 @@ func about(n *node, name string) []string {
 
 // Links that break are made again; nobody is even suspected.
 func TestBrokenLinks(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		for range 3 {
 			c.net.breakLinks("a", "b")

@@ -65,7 +65,7 @@ func TestPartsAreKilled(t *testing.T) {
 		}},
 	} {
 		t.Run(k.part+" on "+k.message, func(t *testing.T) {
-			bubble(t, func(c *cluster) {
+			bubble(t, func(t *testing.T, c *cluster) {
 				nodes := []*node{c.start("a", nil, func(cfg *Config) {
 					cfg.Parts = []Part{{"extra", actor.PropsFromFunc(func(actor.Context) {})}}
 				}), c.start("b", []string{addr("a")}), c.start("c", []string{addr("a")})}
@@ -103,7 +103,7 @@ func TestPartsAreKilled(t *testing.T) {
 func TestChannelManagerDiesOnOrders(t *testing.T) {
 	for _, message := range []string{"*messages.Connect", "*messages.OpenLink", "*messages.LinkEstablished", "*messages.LinkFailed", "*messages.LinkEnded"} {
 		t.Run(message, func(t *testing.T) {
-			bubble(t, func(c *cluster) {
+			bubble(t, func(t *testing.T, c *cluster) {
 				n := c.form("a", "b", "c")
 				n[0].strike("channels", message)
 				if message == "*messages.LinkFailed" {
@@ -128,7 +128,7 @@ func TestChannelManagerDiesOnOrders(t *testing.T) {
 // A part that dies while a member goes down does not keep it alive: the
 // manager asks the roster what it missed.
 func TestManagerDiesOnTheNewsOfADeath(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		n[0].strike("peers", "roster.Down")
 		n[2].crash()
@@ -140,7 +140,7 @@ func TestManagerDiesOnTheNewsOfADeath(t *testing.T) {
 
 // A part that cannot live ends the node visibly.
 func TestNodeFailsWithItsPart(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b")
 		n[0].strike("channels", "*messages.Tick!")
 		<-n[0].svc.Fail()
@@ -154,7 +154,7 @@ func TestNodeFailsWithItsPart(t *testing.T) {
 
 // A part whose actor was stopped is there again.
 func TestStoppedPartIsSpawnedAgain(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		links := n[0].reg.Links()
 		for _, part := range []string{"roster", "stack-main", "peers", "channels"} {
@@ -169,7 +169,7 @@ func TestStoppedPartIsSpawnedAgain(t *testing.T) {
 
 // What kills a part twice is dropped when it comes again; the part lives on.
 func TestPoisonIsQuarantined(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b")
 		a, pid := n[0], n[0].svc.pids[rosterPart]
 		poison := func() any {
@@ -198,7 +198,7 @@ func TestPoisonIsQuarantined(t *testing.T) {
 func TestMachinePanics(t *testing.T) {
 	for _, instance := range []string{rosterInstance, mainInstance} {
 		t.Run(instance, func(t *testing.T) {
-			bubble(t, func(c *cluster) {
+			bubble(t, func(t *testing.T, c *cluster) {
 				bomb := make(chan struct{}, 1)
 				n := []*node{c.start("a", nil, func(cfg *Config) {
 					cfg.wrap = func(name string, m overlay.Machine) overlay.Machine {
@@ -247,7 +247,7 @@ func (b *bombed) Members() []roster.Member {
 // The report that a dial failed kills both channel managers: nobody waits for
 // an answer that cannot come any more.
 func TestLostAnswerToConnect(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		n[0].strike("channels", "*messages.LinkFailed")
 		n[1].strike("channels", "*messages.LinkFailed")

@@ -187,7 +187,7 @@ func (s *Service) Stop() {
 		_ = s.root.StopFuture(s.sup).Wait()
 		s.mu.Lock()
 		subs := s.subs
-		s.subs = make(map[*Subscription]bool)
+		s.subs = nil
 		s.mu.Unlock()
 		for sub := range subs {
 			sub.end()

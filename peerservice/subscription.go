@@ -24,7 +24,12 @@ func (s *Service) Subscribe(bound int) *Subscription {
 	sub.wake <- struct{}{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.subs[sub] = true
+	if s.subs == nil { // the service has stopped
+		sub.ended = true
+		close(sub.wake)
+	} else {
+		s.subs[sub] = true
+	}
 	return sub
 }
 
