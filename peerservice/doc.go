@@ -12,7 +12,13 @@
 //	└─ …                       parts that the application's layer adds
 //
 // A part that fails is restarted with a pause that grows; one that keeps
-// failing ends the node visibly, it never runs on without a part. What must
-// outlive a restart is not kept in actors: links and sessions are the channel
-// registry's, members the Service's.
+// failing ends the node visibly, it never runs on without a part. A message
+// that killed a part twice is dropped when it comes again. What must outlive a
+// restart is not kept in actors: links and sessions are the channel registry's,
+// members the Service's. A host starts with a fresh machine, which is told what
+// stands; the manager asks the roster for what it missed.
+//
+// What the roster finds is acted on in one order per node: the session of a
+// life that is over ends, then its watches (Config.OnNodeGone), then the event
+// is published.
 package peerservice

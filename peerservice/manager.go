@@ -97,7 +97,7 @@ func joinEvent(contacts []string) overlay.Join {
 func (s *Service) onJoin(o *messages.JoinOrder) {
 	s.mu.Lock()
 	s.returns = s.returns || s.leaving
-	s.leaving = false
+	s.leaving, s.farewell = false, false
 	s.mu.Unlock()
 	for _, m := range s.view.Load().known() {
 		if slices.ContainsFunc(o.GetContacts(), func(c string) bool { return slices.Contains(m.Addrs, c) }) {
@@ -113,14 +113,19 @@ func (s *Service) onLeave(who *actor.PID) {
 	s.mu.Lock()
 	s.leavers = append(s.leavers, who)
 	s.leaving = true
+	said := s.farewell
 	s.mu.Unlock()
+	if said {
+		s.onLeft()
+		return
+	}
 	s.tellRoster(overlay.Leave{})
 }
 
 func (s *Service) onLeft() {
 	s.mu.Lock()
 	leavers := s.leavers
-	s.leavers = nil
+	s.leavers, s.farewell = nil, s.leaving
 	s.mu.Unlock()
 	for _, pid := range leavers {
 		s.root.Send(pid, done{})

@@ -279,3 +279,41 @@ func TestBrokenLinks(t *testing.T) {
 		}
 	})
 }
+
+// A node that all others wrongly declared down comes back under the same
+// incarnation with the next generation, and messages to it flow again.
+func TestWronglyDownReturns(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		n := c.form("a", "b", "c")
+		n[0].send(n[2], 0, 10)
+		c.net.cut("a", "c")
+		c.net.cut("b", "c")
+		n[0].sees("a", "b")
+		n[1].sees("a", "b")
+		c.net.heal()
+		for _, x := range n {
+			x.sees("a", "b", "c")
+		}
+		self := n[2].svc.Self()
+		require.Equal(t, uint64(2), self.Generation)
+		m, _ := n[0].svc.View().Lookup("c")
+		require.Equal(t, self.Peer, m.Peer, "its PIDs are as they were")
+		require.Equal(t, uint64(2), n[2].reg.Generation())
+		n[2].mu.Lock()
+		n[2].got = nil
+		n[2].mu.Unlock()
+		n[0].send(n[2], 0, 10)
+		require.Equal(t, []string{"up c", "gone c", "down c", "up c"}, about(n[0], "c"))
+	})
+}
+
+// One who leaves alone, or twice, does not wait for anyone.
+func TestLeaveAlone(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		a := c.start("a", nil)
+		began := time.Now()
+		require.NoError(t, a.svc.Leave(context.Background()))
+		require.NoError(t, a.svc.Leave(context.Background()))
+		require.Less(t, time.Since(began), time.Second)
+	})
+}

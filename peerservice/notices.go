@@ -84,6 +84,9 @@ func (s *Service) updated(m roster.Member) {
 // watches. The event comes after.
 func (s *Service) end(m roster.Member, why messages.Reason) {
 	s.tellMesh(overlay.MemberDown{Peer: m.Peer})
+	s.mu.Lock()
+	delete(s.met, m.Peer.Name)
+	s.mu.Unlock()
 	s.cfg.Registry.EndSession(m.Peer, m.Generation, why)
 	if s.cfg.OnNodeGone != nil {
 		s.cfg.OnNodeGone(m.Peer, why)
@@ -157,7 +160,7 @@ func (s *Service) onOverlay(n any) {
 	switch n := n.(type) {
 	case overlay.NeighborUp:
 		s.mu.Lock()
-		s.links[n.Peer.Name] = true
+		s.links[n.Peer.Name], s.met[n.Peer.Name] = true, true
 		s.mu.Unlock()
 		s.tellRoster(n)
 		if s.cfg.OnLink != nil {
@@ -185,10 +188,15 @@ func (s *Service) neighborDown(n overlay.NeighborDown) {
 }
 
 // expelled: the peer had declared this life down. Its end of the session is
-// gone, so ours goes too; a new one follows with our next generation.
+// gone, so ours goes too; a new one follows with our next generation. A session
+// that never had a link has nothing that the peer could have ended.
 func (s *Service) expelled(p overlay.Peer) {
 	m, ok := s.view.Load().Lookup(p.Name)
-	if !ok || !m.Peer.Same(p) || m.Status >= roster.StatusDown {
+	s.mu.Lock()
+	met := s.met[p.Name]
+	delete(s.met, p.Name)
+	s.mu.Unlock()
+	if !ok || !met || !m.Peer.Same(p) || m.Status >= roster.StatusDown {
 		return
 	}
 	s.cfg.Registry.EndSession(p, m.Generation, messages.ReasonNodeDown)

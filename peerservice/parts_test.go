@@ -145,7 +145,14 @@ func TestNodeFailsWithItsPart(t *testing.T) {
 		n[0].strike("channels", "*messages.Tick!")
 		<-n[0].svc.Fail()
 		require.ErrorContains(t, n[0].svc.Err(), "maquis/channels failed 11 times")
-		require.Equal(t, n[0].svc.Err(), n[0].failed)
+		c.until(time.Second, func() string {
+			n[0].mu.Lock()
+			defer n[0].mu.Unlock()
+			if n[0].failed != n[0].svc.Err() {
+				return "OnFail was not told"
+			}
+			return ""
+		})
 		require.ErrorIs(t, n[0].svc.SetTags(nil), n[0].svc.Err())
 		n[0].crash()
 		n[1].sees("b")

@@ -58,11 +58,13 @@ type Service struct {
 	waiters  map[string]*joinWait // Joins that wait, by id of who is answered
 	contacts []string             // all that were ever asked for: a fresh roster calls them again
 	links    map[string]bool      // neighbors of the overlay, by name
+	met      map[string]bool      // nodes to whose current session a link stood once, by name
 	blocked  map[string]bool      // disconnected on request, by name
 	refusals map[string]messages.Reason
 	changes  []*actor.PID // who waits for our record to change
 	leavers  []*actor.PID // who waits for the farewell
 	leaving  bool         // from the order to leave until a Join
+	farewell bool         // while leaving: it was said
 	returns  bool         // a Join after that has not led to a new generation yet
 
 	failOnce sync.Once
@@ -84,7 +86,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		cfg: cfg, log: cmp.Or(cfg.Logger, slog.Default()), root: cfg.System.Root,
 		subs: make(map[*Subscription]bool), waiters: make(map[string]*joinWait), links: make(map[string]bool),
-		blocked: make(map[string]bool), refusals: make(map[string]messages.Reason),
+		met: make(map[string]bool), blocked: make(map[string]bool), refusals: make(map[string]messages.Reason),
 		failed: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	r := cfg.Registry

@@ -152,6 +152,10 @@ func (s *supervisor) Receive(c actor.Context) {
 			s.spawn(c, p)
 		}
 	case spawnOrder:
+		if !s.strategy.live() { // a child spawned now would outlive the order to stop
+			c.Respond(spawned{err: ErrStopped})
+			return
+		}
 		pid, err := c.SpawnNamed(m.props, m.name)
 		c.Respond(spawned{pid, err})
 	case ready:

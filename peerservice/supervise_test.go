@@ -3,6 +3,8 @@ package peerservice
 import (
 	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,16 +17,29 @@ import (
 
 // restarts is an actor.Supervisor that records when what was restarted.
 type restarts struct {
+	mu      sync.Mutex
 	at      []time.Duration
 	stopped int
 	began   time.Time
 }
 
-func (r *restarts) Children() []*actor.PID        { return nil }
-func (r *restarts) EscalateFailure(_, _ any)      {}
-func (r *restarts) RestartChildren(...*actor.PID) { r.at = append(r.at, time.Since(r.began)) }
-func (r *restarts) StopChildren(...*actor.PID)    { r.stopped++ }
-func (r *restarts) ResumeChildren(...*actor.PID)  {}
+func (r *restarts) Children() []*actor.PID   { return nil }
+func (r *restarts) EscalateFailure(_, _ any) {}
+func (r *restarts) RestartChildren(...*actor.PID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = append(r.at, time.Since(r.began))
+}
+
+// times returns when children were restarted.
+func (r *restarts) times() []time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.at)
+}
+
+func (r *restarts) StopChildren(...*actor.PID)   { r.stopped++ }
+func (r *restarts) ResumeChildren(...*actor.PID) {}
 
 func supervised() (*supervision, *restarts, *error) {
 	var failed error
@@ -42,7 +57,7 @@ func TestRestartsBackOff(t *testing.T) {
 		for i := range maxFailures {
 			began := time.Now()
 			s.HandleFailure(nil, r, pid, nil, "boom", i)
-			for len(r.at) == i {
+			for len(r.times()) == i {
 				<-time.After(time.Millisecond)
 			}
 			pauses = append(pauses, time.Since(began))
@@ -68,8 +83,9 @@ func TestOldFailuresAreForgiven(t *testing.T) {
 			<-time.After(failureWindow / 5)
 		}
 		require.NoError(t, *failed)
-		require.Len(t, r.at, 10*maxFailures)
-		require.LessOrEqual(t, r.at[len(r.at)-1]-r.at[len(r.at)-2], failureWindow/5+longestPause)
+		at := r.times()
+		require.Len(t, at, 10*maxFailures)
+		require.LessOrEqual(t, at[len(at)-1]-at[len(at)-2], failureWindow/5+longestPause)
 	})
 }
 
@@ -80,7 +96,7 @@ func TestNothingRestartsAfterTheEnd(t *testing.T) {
 		s.HandleFailure(nil, r, actor.NewPID("x", "maquis/part"), nil, "boom", 1)
 		s.end()
 		<-time.After(time.Minute)
-		require.Empty(t, r.at)
+		require.Empty(t, r.times())
 	})
 }
 
