@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -43,7 +44,7 @@ func (l *lines) write(e event) {
 		fmt.Fprintln(l.w, string(b))
 		return
 	}
-	fmt.Fprintln(l.w, strings.TrimSpace(strings.Join([]string{e.Event, e.Node, e.Detail}, " ")))
+	fmt.Fprintln(l.w, strings.Join(slices.DeleteFunc([]string{e.Event, e.Node, e.Detail}, func(s string) bool { return s == "" }), " "))
 }
 
 func runNode(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) error {
