@@ -50,8 +50,7 @@ func (d *Distribution) Register(kind string, props *actor.Props) error {
 	d.kinds.Store(kind, props)
 	var kinds []string
 	d.kinds.Range(func(k, _ any) bool { kinds = append(kinds, k.(string)); return true })
-	d.service.SetKinds(kinds)
-	return nil
+	return d.service.SetKinds(kinds)
 }
 
 // Spawn spawns an actor of a kind on a node, which must have registered it.

@@ -305,7 +305,9 @@ func (d *Distribution) Leave(ctx context.Context) error {
 	}
 	var derr error
 	if d.opts.drain != nil {
-		derr = d.opts.drain(ctx)
+		if derr = d.service.SetLeaving(ctx, true); derr == nil { // nobody is to spawn or pick here any more
+			derr = d.opts.drain(ctx)
+		}
 	}
 	return errors.Join(derr, d.registry.Drain(ctx), d.service.Leave(ctx))
 }

@@ -96,7 +96,7 @@ func runNode(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 	}
 	if len(seeds) > 0 { // a name that is taken ends the node, at once
 		if err := d.Join(ctx, seeds...); errors.Is(err, maquis.ErrNameTaken) {
-			return fmt.Errorf("%w; choose another with --name", err)
+			return fmt.Errorf("%w (%w); choose another with --name", maquis.ErrNameTaken, err)
 		}
 	}
 	quit := make(chan struct{})
