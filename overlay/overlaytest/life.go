@@ -285,6 +285,7 @@ func (w *World) dialed(l *Life, d dial) {
 		}
 		s = &session{a: l, b: o, up: true, known: known, genA: l.generation(), genB: o.generation()}
 		w.links = append(w.links, s)
+		w.made++
 	}
 	// All who wait for this session at either end are answered.
 	for _, end := range []*Life{l, o} {

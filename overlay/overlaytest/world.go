@@ -65,6 +65,7 @@ type World struct {
 	cuts  map[[2]string]bool
 	links []*session
 	lives uint64
+	made  int
 }
 
 // host is an address with a name; its lives come and go.
@@ -270,6 +271,9 @@ func (w *World) isCut(a, b string) bool {
 	}
 	return w.cuts[[2]string{a, b}]
 }
+
+// Sessions returns how many sessions were made since the world began.
+func (w *World) Sessions() int { return w.made }
 
 // Heal ends all cuts.
 func (w *World) Heal() { clear(w.cuts) }
