@@ -162,8 +162,11 @@ func (w *World) Start(name string) *Life {
 // StartAs begins a life of a node at an address of its own, under a name that
 // another may have.
 func (w *World) StartAs(id, name string) *Life {
-	h := &host{name: id, addr: id + ":1"}
-	w.hosts = append(w.hosts, h)
+	h := w.host(id)
+	if h == nil {
+		h = &host{name: id, addr: id + ":1"}
+		w.hosts = append(w.hosts, h)
+	}
 	return w.begin(h, overlay.Peer{Name: name, Addr: h.addr})
 }
 

@@ -103,7 +103,9 @@ func (m *Machine) unaccuse(e *entry, out *overlay.Effects) {
 }
 
 // mute reports whether we may not accuse now.
-func (m *Machine) mute() bool { return !m.joined || m.taken.Name != "" || m.now < m.quiet }
+func (m *Machine) mute() bool {
+	return !m.joined || m.leaving || m.taken.Name != "" || m.now < m.quiet
+}
 
 // onWatch: the time of a member's stage is over.
 func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
@@ -111,8 +113,6 @@ func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 		return
 	}
 	switch {
-	case m.leaving:
-		m.unwatch(e, out)
 	case m.mute():
 		m.watch(e, e.stage, max(m.quiet.Sub(m.now), m.grace()), out)
 	case e.stage == stageAsking && e.tried >= tries:
