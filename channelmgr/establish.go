@@ -299,6 +299,9 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 	if old != nil {
 		old.fail(messages.ReasonDuplicate, nil)
 	}
+	if l.index >= MaxLanes { // a named channel's: perhaps bulk
+		l.stream.Pace()
+	}
 	if l.control {
 		s.linked.Store(true)
 		s.ctl.attach(l)

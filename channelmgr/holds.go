@@ -52,7 +52,11 @@ func (h *holds) first(s *Session, instance string) *messages.LinkUp {
 }
 
 func linkUp(l *link, contact string, inbound bool) *messages.LinkUp {
-	return &messages.LinkUp{Peer: nodeRef(l.s.peer), Generation: l.s.Generation(), Known: l.known, Contact: contact, Inbound: inbound}
+	up := &messages.LinkUp{Peer: nodeRef(l.s.peer), Generation: l.s.Generation(), Contact: contact, Inbound: inbound}
+	if l.dialed { // what an acceptor remembers is told to the dialer only
+		up.Known = l.known
+	}
+	return up
 }
 
 // unanswered returns the peers and contacts that owners wait for, sorted. After

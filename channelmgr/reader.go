@@ -58,8 +58,8 @@ func (rb *readBuffer) grow() {
 	rb.use(rb.busy[:])
 }
 
-// settle picks the buffer for the next read when all is parsed: a read that
-// filled the buffer calls for a larger one, a small one lets it go.
+// settle picks the buffer for the next read: a read that filled the buffer
+// calls for a larger one; after a small one that left nothing it is let go.
 func (rb *readBuffer) settle(last int) {
 	switch {
 	case last == len(rb.b) && rb.busy == nil && rb.big == nil:
@@ -119,10 +119,9 @@ func (l *link) read() (err error) {
 				}
 				rb.r += size
 			}
-			if have := rb.w - rb.r; have >= 4 {
+			rb.settle(last)
+			if rb.w-rb.r >= 4 {
 				rb.need(4 + int(binary.BigEndian.Uint32(rb.b[rb.r:])))
-			} else {
-				rb.settle(last)
 			}
 		}
 		if err != nil {

@@ -222,5 +222,12 @@ func (s *Stream) SetWriteDeadline(t time.Time) error { return s.conn.SetWriteDea
 // SetReadDeadline bounds the next reads.
 func (s *Stream) SetReadDeadline(t time.Time) error { return s.conn.SetReadDeadline(t) }
 
+// Pace makes the connection's buffers small, if it can; see transport.Pacer.
+func (s *Stream) Pace() {
+	if p, ok := s.conn.(transport.Pacer); ok {
+		p.Pace()
+	}
+}
+
 // RemoteAddr is where the peer's end is.
 func (s *Stream) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }

@@ -8,12 +8,16 @@ import (
 )
 
 // TCP is the transport of real networks. Its zero value is ready.
-type TCP struct {
-	// Buffer is the size of the socket buffers in bytes; 0 means 128 KiB.
-	// Small buffers pace a bulk transfer, so that it does not own the machine
-	// and small messages on other links are not held up.
-	Buffer int
-}
+type TCP struct{}
+
+// paced is the size of a paced connection's socket buffers in bytes.
+const paced = 128 << 10
+
+// Pacer is a stream whose buffers can be made small. Small buffers pace a bulk
+// transfer, so that it does not own the machine and small messages on other
+// links are not held up; a link of many small messages is faster with the
+// system's own.
+type Pacer interface{ Pace() }
 
 // Times after which the kernel gives up on a peer that does not answer, so
 // that a half-open connection is found in seconds.
@@ -66,12 +70,6 @@ func (t TCP) tune(c net.Conn) (net.Conn, error) {
 	if !ok {
 		return c, nil
 	}
-	size := t.Buffer
-	if size == 0 {
-		size = 128 << 10
-	}
-	_ = tc.SetReadBuffer(size)
-	_ = tc.SetWriteBuffer(size)
 	_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepIdle, Interval: keepInterval, Count: keepCount})
 	raw, err := tc.SyscallConn()
 	if err != nil {
@@ -92,6 +90,12 @@ type tcpConn struct {
 	p   []byte
 	n   int
 	err error
+}
+
+// Pace implements Pacer.
+func (c *tcpConn) Pace() {
+	_ = c.SetReadBuffer(paced)
+	_ = c.SetWriteBuffer(paced)
 }
 
 // TryWrite implements TryWriter with one non-blocking system call.
