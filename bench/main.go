@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +50,14 @@ func main() {
 	passes := flag.Int("passes", 5, "passes; the median counts")
 	duration := flag.Duration("duration", 2*time.Second, "of one measure")
 	only := flag.String("only", "", "measures whose name contains this")
+	profile := flag.String("cpuprofile", "", "internal: of a server or client")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		check(err)
+		check(pprof.StartCPUProfile(f))
+		defer pprof.StopCPUProfile()
+	}
 	switch *role {
 	case "server":
 		p := measures[*index].p

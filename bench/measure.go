@@ -93,9 +93,12 @@ func run(n *node, p params) result {
 // the sinks acknowledge.
 func oneway(n *node, p params, d time.Duration, stop *atomic.Bool) result {
 	var acked, sent atomic.Int64
+	var room sync.Cond
+	room.L = new(sync.Mutex)
 	ack := n.system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
 		if m, ok := c.Message().(*wrapperspb.Int64Value); ok {
 			acked.Add(m.Value)
+			room.Broadcast()
 		}
 	}))
 	for i := range sinks {
@@ -103,6 +106,8 @@ func oneway(n *node, p params, d time.Duration, stop *atomic.Bool) result {
 	}
 	time.Sleep(200 * time.Millisecond)
 	limit := int64(window(p.size))
+	wake := time.AfterFunc(d+10*time.Millisecond, room.Broadcast)
+	defer wake.Stop()
 	end := time.Now().Add(d)
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -115,13 +120,13 @@ func oneway(n *node, p params, d time.Duration, stop *atomic.Bool) result {
 				if i%64 == 0 && (time.Now().After(end) || stop != nil && stop.Load()) {
 					return
 				}
-				for sent.Load()-acked.Load() >= limit {
-					time.Sleep(20 * time.Microsecond)
-					if time.Now().After(end) {
-						return
+				if sent.Add(1)-acked.Load() > limit {
+					room.L.Lock()
+					for sent.Load()-acked.Load() > limit && time.Now().Before(end) {
+						room.Wait()
 					}
+					room.L.Unlock()
 				}
-				sent.Add(1)
 				n.system.Root.Send(pid, message1(p))
 			}
 		}()
