@@ -37,22 +37,23 @@ type params struct {
 
 const sinks = 16
 
-func ackEvery(size int) int64 { return int64(max(1, min(1000, window(size)/8))) }
-
 // window is how many messages are on their way at most.
 func window(size int) int { return max(64, min(10000, (64<<20)/max(size, 1))) }
 
-// serve spawns the actors of the server.
+// serve spawns the actors of the server. A sink is told whom to tell, and how
+// often.
 func serve(n *node) {
 	for i := range sinks {
-		var got int64
+		var got, every int64
 		var ack *actor.PID
 		_, _ = n.system.Root.SpawnNamed(actor.PropsFromFunc(func(c actor.Context) {
 			switch m := c.Message().(type) {
 			case *actor.PID:
 				ack = m
+			case *wrapperspb.Int64Value:
+				every = m.Value
 			case interface{ GetValue() []byte }:
-				if got++; got >= max(1, ackEvery(len(m.GetValue()))/sinks) && ack != nil {
+				if got++; got == every {
 					c.Send(ack, wrapperspb.Int64(got))
 					got = 0
 				}
@@ -90,50 +91,56 @@ func run(n *node, p params) result {
 }
 
 // oneway sends from goroutines, each to an actor of its own, and counts what
-// the sinks acknowledge.
+// the sinks acknowledge. A sender waits when its part of the window is full.
 func oneway(n *node, p params, d time.Duration, stop *atomic.Bool) result {
-	var acked, sent atomic.Int64
-	var room sync.Cond
-	room.L = new(sync.Mutex)
-	ack := n.system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
-		if m, ok := c.Message().(*wrapperspb.Int64Value); ok {
-			acked.Add(m.Value)
-			room.Broadcast()
-		}
-	}))
-	for i := range sinks {
-		n.system.Root.Send(n.pid(fmt.Sprint("sink", i), p.channel), ack)
-	}
-	time.Sleep(200 * time.Millisecond)
-	limit := int64(window(p.size))
-	wake := time.AfterFunc(d+10*time.Millisecond, room.Broadcast)
-	defer wake.Stop()
-	end := time.Now().Add(d)
-	began := time.Now()
+	limit := int64(max(8, window(p.size)/p.senders))
+	end := time.Now().Add(d + 200*time.Millisecond)
+	var total atomic.Int64
 	var wg sync.WaitGroup
+	begin := make(chan struct{})
 	for s := range p.senders {
+		var acked atomic.Int64
+		room := make(chan struct{}, 1)
+		ack := n.system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
+			if m, ok := c.Message().(*wrapperspb.Int64Value); ok {
+				acked.Add(m.Value)
+				total.Add(m.Value)
+				select {
+				case room <- struct{}{}:
+				default:
+				}
+			}
+		}))
+		pid := n.pid(fmt.Sprint("sink", s%sinks), p.channel)
+		n.system.Root.Send(pid, ack)
+		n.system.Root.Send(pid, wrapperspb.Int64(max(1, limit/4)))
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			pid := n.pid(fmt.Sprint("sink", s%sinks), p.channel)
-			for i := 0; ; i++ {
-				if i%64 == 0 && (time.Now().After(end) || stop != nil && stop.Load()) {
+			<-begin
+			late := time.NewTimer(time.Until(end))
+			defer late.Stop()
+			for sent := int64(1); ; sent++ {
+				if sent%64 == 0 && (time.Now().After(end) || stop != nil && stop.Load()) {
 					return
 				}
-				if sent.Add(1)-acked.Load() > limit {
-					room.L.Lock()
-					for sent.Load()-acked.Load() > limit && time.Now().Before(end) {
-						room.Wait()
+				for sent-acked.Load() > limit {
+					select {
+					case <-room:
+					case <-late.C:
+						return
 					}
-					room.L.Unlock()
 				}
 				n.system.Root.Send(pid, message1(p))
 			}
 		}()
 	}
+	time.Sleep(200 * time.Millisecond)
+	began := time.Now()
+	close(begin)
 	wg.Wait()
 	secs := time.Since(began).Seconds()
-	return result{Messages: acked.Load(), Seconds: secs, BulkMBs: float64(acked.Load()) * float64(p.size) / secs / 1e6}
+	return result{Messages: total.Load(), Seconds: secs, BulkMBs: float64(total.Load()) * float64(p.size) / secs / 1e6}
 }
 
 var payloads sync.Map

