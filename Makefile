@@ -28,8 +28,34 @@ lint: ## formatting and vet
 bench: ## benchmarks in this module
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-compare
+bench-compare: ## beside protoactor's remote: two processes a measure, some ten minutes; writes docs/results/bench.md
+	cd bench && $(GO) run . -out ../docs/results/bench.md
+
+PROTOS = $(abspath $(wildcard messages/*.proto cmd/demo/*.proto bench/*.proto))
+
+.PHONY: proto
+proto: ## generate the protobuf code, with pinned tools and no protoc
+	cd tools && $(GO) run ./protogen $(PROTOS)
+
+.PHONY: proto-check
+proto-check: ## is the generated code current?
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && (cd tools && $(GO) run ./protogen -out $$dir $(PROTOS)) && \
+	for f in $(PROTOS:.proto=.pb.go); do cmp "$$f" "$$dir/$$(basename $$f)" || { echo "run make proto"; exit 1; }; done
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+
+.PHONY: invariants
+invariants: ## tests with the machines' invariants checked after every step
+	$(GO) test -tags invariants -timeout 10m ./...
+
 .PHONY: check
-check: lint test ## what a change must pass
+check: lint proto-check test ## what a change must pass
 
 .PHONY: tidy
 tidy: ## tidy the module
