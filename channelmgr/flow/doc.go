@@ -3,15 +3,17 @@
 // state, without clock, lock or memory of the messages themselves.
 //
 // Every message of a flow has a number. The receiver delivers only the next
-// one, drops lower ones, and holds what comes early on a newer carrier, in
+// one, drops lower ones, and holds what comes early on a younger carrier, in
 // bounded count, bytes and time. One report goes back, Update: next is an
 // acknowledgement, credit a window, lost a loss report.
 //
-// A flow travels on a carrier: a link, later a next hop. When a carrier is
-// replaced, the sender begins anew on the next one (Begin names the first
-// number that will travel there), after it ended the old one in order (End)
-// or after the old one died. State outlives carriers: that is how order
-// survives a reconnect.
+// A flow travels on a carrier: a link, later a next hop. A carrier loses
+// nothing in its middle, only its tail when it dies. When it is replaced, the
+// sender begins anew on the next one (Begin names the first number that will
+// travel there), after it ended the old one in order (End) or after the old
+// one died. Several carriers may be open at once: the receiver waits for a
+// number as long as one of them can bring it, then gives it up and counts it.
+// State outlives carriers: that is how order survives a reconnect.
 //
 // Modes differ only in what the sender keeps. This version has fifo, which
 // keeps nothing: what was written to a carrier that died and did not arrive is

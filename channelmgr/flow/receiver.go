@@ -1,17 +1,23 @@
 package flow
 
 import (
+	"slices"
 	"time"
 
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// Bounds of what a receiver holds for its turn.
-const (
-	MaxHeld      = 1024
-	MaxHeldBytes = 4 << 20
-	HoldFor      = 5 * time.Second
-)
+// HoldFor bounds how long a message waits for an older carrier that neither
+// ended nor died.
+const HoldFor = 5 * time.Second
+
+// maxLegs bounds how many carriers of one flow may be open at once. One more,
+// and the oldest is given up.
+const maxLegs = 4
+
+// maxNumber is beyond every number that a flow can reach. It keeps sums of
+// numbers from a peer within 64 bits.
+const maxNumber = 1 << 62
 
 // Verdict says what is to be done with a message.
 type Verdict uint8
@@ -29,28 +35,30 @@ func (v Verdict) String() string {
 	return [...]string{"none", "deliver", "duplicate", "held", "refused"}[min(v, 4)]
 }
 
+// leg is one carrier's part of a flow. A carrier loses nothing in its middle:
+// the numbers on it follow one another from its Begin to its End or its death.
+type leg struct {
+	carrier uint64
+	base    uint64       // its first number: legs are in this order
+	next    uint64       // the number that it brings next
+	end     uint64       // it brings none above; maxNumber until it ended
+	upto    uint64       // none above is missed on it: a younger one brings them
+	since   overlay.Time // its Begin
+}
+
 // Receiver is the receiving end of a flow. Its zero value is ready.
+//
+// After each call of Accept, Begin, End, CarrierDead and Expire the caller
+// calls Pop until it reports false: a message's turn may have come.
 type Receiver struct {
 	arrived uint64 // numbers up to this are delivered or given up
 	lost    uint64 // of those, given up
 	told    uint64 // arrived, as of the last Update
 	owed    bool   // a Begin asked for an Update
 
-	carrier uint64 // the current one; 0 none
-	dead    bool   // the current carrier is gone
-	end     uint64 // End on the current carrier: it brings no number above
-	ended   bool
-
-	coming   uint64 // the carrier that will follow
-	base     uint64 // its Begin
-	since    overlay.Time
-	held     map[uint64]heldItem
-	heldSize int
-}
-
-type heldItem struct {
-	item any
-	size int
+	legs []leg  // open ones, oldest first
+	top  uint64 // lower numbers come, if at all, on a leg that is open now
+	held held
 }
 
 // Next returns the lowest number that has not arrived.
@@ -60,139 +68,159 @@ func (r *Receiver) Next() uint64 { return r.arrived + 1 }
 func (r *Receiver) Lost() uint64 { return r.lost }
 
 // Accept says what is to be done with the message of that number, which came
-// on a carrier. Deliver counts it as delivered.
-func (r *Receiver) Accept(carrier, seq uint64, now overlay.Time) Verdict {
-	if carrier == r.carrier {
+// on a carrier. Deliver counts it as delivered. It refuses a number out of
+// turn on its carrier, and everything while a Pop is due.
+func (r *Receiver) Accept(carrier, seq uint64, _ overlay.Time) Verdict {
+	i := r.leg(carrier)
+	if i < 0 {
 		switch {
-		case seq == r.arrived+1:
-			r.arrived = seq
-			r.settle(now)
-			return Deliver
 		case seq <= r.arrived:
 			return Duplicate
-		default:
-			return Refused // a gap on one carrier: it loses nothing
+		case len(r.legs) > 0 || r.arrived > 0 || seq != 1:
+			return Refused // a carrier that was not announced
 		}
+		r.legs = append(r.legs, leg{carrier: carrier, base: 1, next: 1, end: maxNumber, upto: maxNumber})
+		i = 0
 	}
-	if r.carrier == 0 && r.coming == 0 && seq == 1 && r.arrived == 0 {
-		r.carrier, r.dead, r.ended = carrier, false, false
-		r.arrived = 1
-		return Deliver
-	}
-	if carrier != r.coming {
-		return Refused // neither the current carrier nor the announced one
-	}
-	if seq <= r.arrived {
+	l := &r.legs[i]
+	switch {
+	case seq < l.next:
 		return Duplicate
+	case seq > l.next || seq > l.end || r.due():
+		return Refused
 	}
-	return Held
+	l.next++
+	r.top = max(r.top, l.next)
+	switch {
+	case seq <= r.arrived || r.held.has(seq):
+		return Duplicate
+	case seq > r.arrived+1:
+		return Held
+	}
+	r.arrived = seq
+	if len(r.legs) > 1 || len(r.held.items) > 0 {
+		r.settle()
+	}
+	return Deliver
 }
 
-// Hold keeps an early message for its turn. It reports false when the bounds
-// are reached; the message is then lost and its number will be given up.
+// Hold keeps a message that Accept called early. It reports false when a bound
+// is reached: the message is dropped, and its number given up in its turn.
 func (r *Receiver) Hold(seq uint64, size int, item any) bool {
-	if len(r.held) >= MaxHeld || r.heldSize+size > MaxHeldBytes {
+	if seq <= r.arrived {
 		return false
 	}
-	if r.held == nil {
-		r.held = make(map[uint64]heldItem)
-	}
-	if _, ok := r.held[seq]; !ok {
-		r.held[seq] = heldItem{item, size}
-		r.heldSize += size
-	}
-	return true
+	return r.held.add(seq, size, item)
 }
 
 // Pop returns the next held message whose turn has come and counts it as
 // delivered.
 func (r *Receiver) Pop() (item any, ok bool) {
-	if len(r.held) == 0 || r.coming != 0 {
-		return nil, false
-	}
-	h, ok := r.held[r.arrived+1]
-	if !ok {
+	if !r.due() {
 		return nil, false
 	}
 	r.arrived++
-	delete(r.held, r.arrived)
-	r.heldSize -= h.size
-	return h.item, true
+	item = r.held.pop()
+	r.settle()
+	return item, true
 }
 
-// Begin takes the announcement that the flow will travel on another carrier
-// from number base on. If the current carrier lives and has not ended, what
-// comes on the new one is held until it has. Otherwise the new one takes over
-// at once, and numbers below base that never came are given up.
+// due reports whether the turn of a held message has come.
+func (r *Receiver) due() bool { return r.held.first() == r.arrived+1 }
+
+// Begin takes the announcement that the flow travels on a carrier from number
+// base on. What comes there is held until every older carrier has brought its
+// part, ended or died; numbers below base that no carrier can bring any more
+// are given up. abandoned matters to an end that knows nothing of the flow
+// yet: so many of the numbers below base were given up by the sender.
 func (r *Receiver) Begin(carrier, base, abandoned uint64, now overlay.Time) {
 	r.owed = true
-	if carrier == r.carrier {
-		r.skip(base)
-		return
+	base = min(max(base, 1), maxNumber)
+	if r.arrived == 0 && len(r.legs) == 0 {
+		// This end is new. If the flow is not, then what came before was an
+		// earlier session's, and only what the sender gave up is missing here.
+		r.arrived = base - 1
+		r.lost += min(abandoned, r.arrived)
 	}
-	r.coming, r.base, r.since = carrier, base, now
-	if r.carrier == 0 {
-		r.dead = true
-		if r.arrived == 0 && base > 1 {
-			// This end is new, the flow is not: what came before was an earlier
-			// session's. Only what the sender gave up is missing here.
-			r.arrived = base - 1
-			r.lost += min(abandoned, r.arrived)
+	if i := r.leg(carrier); i >= 0 {
+		r.legs = slices.Delete(r.legs, i, i+1) // it begins anew
+	} else if len(r.legs) == maxLegs {
+		r.legs = slices.Delete(r.legs, 0, 1)
+	}
+	r.insert(leg{carrier: carrier, base: base, next: base, end: maxNumber, upto: maxNumber, since: now})
+	r.top = max(r.top, base)
+	r.settle()
+}
+
+// insert adds a leg in its place. Bases never fall from one carrier to the
+// next, but what two carriers bring may cross: the Begin of the older one can
+// come after that of the younger.
+func (r *Receiver) insert(l leg) {
+	at := len(r.legs)
+	for i := len(r.legs) - 1; i >= 0; i-- {
+		switch o := &r.legs[i]; {
+		case o.base < l.base:
+			o.upto = min(o.upto, l.base-1)
+		case o.base > l.base:
+			l.upto = min(l.upto, o.base-1)
+			at = i
 		}
 	}
-	r.settle(now)
+	r.legs = slices.Insert(r.legs, at, l)
 }
 
 // End takes the announcement that a carrier brings no number above seq.
 func (r *Receiver) End(carrier, seq uint64) {
-	if carrier == r.carrier {
-		r.ended, r.end = true, seq
-		r.settle(r.since)
+	if i := r.leg(carrier); i >= 0 {
+		r.legs[i].end = min(r.legs[i].end, seq)
+		r.settle()
 	}
 }
 
 // CarrierDead tells that all that came on a carrier has been handled and that
 // nothing will come any more.
-func (r *Receiver) CarrierDead(carrier uint64, now overlay.Time) {
-	switch carrier {
-	case r.carrier:
-		r.dead = true
-		r.settle(now)
-	case r.coming:
-		r.coming = 0
+func (r *Receiver) CarrierDead(carrier uint64, _ overlay.Time) {
+	if i := r.leg(carrier); i >= 0 {
+		r.legs = slices.Delete(r.legs, i, i+1)
+		r.settle()
 	}
 }
 
-// Expire ends a hold that has lasted too long: the new carrier takes over
-// though the old one was neither ended nor lost.
+// Expire gives up carriers that were replaced HoldFor ago and have neither
+// ended nor died, if something waits for them.
 func (r *Receiver) Expire(now overlay.Time) {
-	if r.coming != 0 && now.Sub(r.since) >= HoldFor {
-		r.dead = true
-		r.settle(now)
+	for len(r.legs) > 1 && now.Sub(r.legs[1].since) >= HoldFor {
+		r.legs = slices.Delete(r.legs, 0, 1)
 	}
+	r.settle()
 }
 
-// settle lets the coming carrier take over if the current one is done.
-func (r *Receiver) settle(now overlay.Time) {
-	if r.coming == 0 || !(r.dead || r.ended && r.arrived >= r.end) {
-		return
-	}
-	r.carrier, r.coming = r.coming, 0
-	r.dead, r.ended = false, false
-	r.skip(r.base)
-}
-
-// skip gives up the numbers below base that have not come.
-func (r *Receiver) skip(base uint64) {
-	if base > r.arrived+1 {
-		r.lost += base - 1 - r.arrived
-		r.arrived = base - 1
-	}
-	for seq, h := range r.held {
-		if seq <= r.arrived {
-			delete(r.held, seq)
-			r.heldSize -= h.size
+func (r *Receiver) leg(carrier uint64) int {
+	for i := range r.legs {
+		if r.legs[i].carrier == carrier {
+			return i
 		}
+	}
+	return -1
+}
+
+// settle gives up the numbers that can come no more, and closes what is done.
+func (r *Receiver) settle() {
+	r.legs = slices.DeleteFunc(r.legs, func(l leg) bool { return l.next > l.end })
+	for !r.due() && r.arrived+1 < r.top {
+		n := r.arrived + 1
+		// The lowest number from n on that is held or can still come.
+		m := min(r.top, r.held.first())
+		for _, l := range r.legs {
+			if from := max(l.next, n); from <= min(l.end, l.upto) {
+				m = min(m, from)
+			}
+		}
+		if m == n {
+			return
+		}
+		r.lost += m - n
+		r.arrived = m - 1
 	}
 }
 

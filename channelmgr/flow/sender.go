@@ -8,13 +8,13 @@ const InitialWindow = 1 << 16
 type Update struct {
 	Next   uint64 // every lower number has arrived or is lost
 	Credit uint64 // the highest number that may be sent
-	Lost   uint64 // how many numbers were skipped, ever
+	Lost   uint64 // how many numbers were given up, ever
 }
 
 // Sender is the sending end of a flow. Its zero value is ready.
 type Sender struct {
 	taken     uint64 // numbers given out
-	confirmed uint64 // numbers below and including this are done with
+	confirmed uint64 // numbers up to this are done with
 	credit    uint64 // beyond the initial window
 	lost      uint64 // as last reported
 }
@@ -41,19 +41,24 @@ func (s *Sender) Unconfirmed() (from, to uint64) { return s.confirmed + 1, s.tak
 // Update takes a report and returns how many numbers it confirms anew and how
 // many of those it reports lost. A report that goes back in time or beyond
 // what was sent is clamped: a peer's nonsense cannot open the window further
-// than a fresh one, nor confirm what was never sent.
+// than four fresh ones, nor confirm or lose what was never sent. A receiver
+// that counts fewer losses than before has begun anew; its count is all news.
 func (s *Sender) Update(u Update) (progress, lost uint64) {
-	next := min(u.Next, s.taken+1)
-	if next > s.confirmed+1 {
+	if next := min(u.Next, s.taken+1); next > s.confirmed+1 {
 		progress = next - 1 - s.confirmed
 		s.confirmed = next - 1
 	}
 	s.credit = max(s.credit, min(u.Credit, s.confirmed+4*InitialWindow))
-	if u.Lost > s.lost {
-		lost = min(u.Lost-s.lost, progress)
-		s.lost = u.Lost
+	if progress == 0 {
+		return 0, 0
 	}
-	return progress, lost
+	count := min(u.Lost, s.confirmed)
+	lost = count
+	if count >= s.lost {
+		lost = count - s.lost
+	}
+	s.lost = count
+	return progress, min(lost, progress)
 }
 
 // Begin is called when another carrier takes over after one that died.
@@ -63,4 +68,18 @@ func (s *Sender) Update(u Update) (progress, lost uint64) {
 func (s *Sender) Begin(unwritten uint64) (base, abandoned uint64) {
 	base = min(max(unwritten, s.confirmed+1), s.taken+1)
 	return base, base - 1 - s.confirmed
+}
+
+// Change is called when another carrier is to take over from one that lives.
+// Numbers from unwritten on will travel on the new carrier. It returns the
+// number of the End frame, which is the last on the old carrier, and the base
+// of the Begin frame, which gives up nothing. ok is false while nothing is
+// confirmed: a receiver that knows nothing of the flow takes the first Begin
+// for its start, so the flow has to stay where it is.
+func (s *Sender) Change(unwritten uint64) (end, base uint64, ok bool) {
+	if s.confirmed == 0 {
+		return 0, 0, false
+	}
+	base, _ = s.Begin(unwritten)
+	return base - 1, base, true
 }
