@@ -21,10 +21,14 @@ func AppendPiece(dst []byte, channel, slot uint8, seq uint64) []byte {
 
 // ParsePiece reads a piece. Its body is a view of raw.
 func ParsePiece(raw []byte) (Piece, error) {
-	if len(raw) < 16 || raw[5] != 0 || raw[6] > 63 {
+	if len(raw) <= 16 || raw[5] != 0 || raw[6] > 63 {
 		return Piece{}, bad("a malformed piece of %d bytes", len(raw))
 	}
-	return Piece{Slot: raw[6], Channel: raw[7], Seq: binary.BigEndian.Uint64(raw[8:]), Body: raw[16:]}, nil
+	p := Piece{Slot: raw[6], Channel: raw[7], Seq: binary.BigEndian.Uint64(raw[8:]), Body: raw[16:]}
+	if p.Seq == 0 || p.Seq >= MaxNumber {
+		return Piece{}, bad("a piece of message number %d", p.Seq)
+	}
+	return p, nil
 }
 
 // Define adds a string to one of the receiver's tables.
@@ -45,7 +49,21 @@ func AppendDefine(dst []byte, table uint8, id uint32, text string) []byte {
 // ParseDefine reads a Define.
 func ParseDefine(raw []byte) (Define, error) {
 	c := body(raw)
-	d := Define{Table: c.u8(), ID: c.u32(), Text: c.text(MaxID)}
+	d := Define{Table: c.u8(), ID: c.u32()}
+	switch d.Table {
+	case TableType:
+		d.Text = c.text(MaxName)
+	case TableTarget, TableSender:
+		d.Text = c.text(MaxID)
+	case TableChannel:
+		d.Text = c.text(MaxName)
+		c.bad = c.bad || d.ID > 255
+	default:
+		return Define{}, bad("a definition for table %d", d.Table)
+	}
+	if d.ID == 0 {
+		c.bad = true
+	}
 	return d, c.done(KindDefine)
 }
 
@@ -95,7 +113,7 @@ func AppendBegin(dst []byte, b Begin) []byte {
 func ParseBegin(raw []byte) (Begin, error) {
 	c := body(raw)
 	b := Begin{Channel: c.u8(), Slot: c.u8(), Base: c.u64(), Abandoned: c.u64()}
-	if b.Slot > 63 || b.Base == 0 {
+	if b.Slot > 63 || b.Base == 0 || b.Base >= MaxNumber || b.Abandoned >= b.Base {
 		c.bad = true
 	}
 	return b, c.done(KindBegin)
@@ -118,7 +136,7 @@ func AppendEnd(dst []byte, e End) []byte {
 func ParseEnd(raw []byte) (End, error) {
 	c := body(raw)
 	e := End{Channel: c.u8(), Slot: c.u8(), Seq: c.u64()}
-	if e.Slot > 63 {
+	if e.Slot > 63 || e.Seq >= MaxNumber {
 		c.bad = true
 	}
 	return e, c.done(KindEnd)
@@ -258,9 +276,10 @@ func ParseSession(raw []byte) (Session, error) {
 	return s, c.done(KindSession)
 }
 
-// body returns a cursor behind a frame's kind and flags.
+// body returns a cursor behind a frame's kind and flags. No frame but data has
+// flags: a set one is of a version that this one cannot read.
 func body(raw []byte) *cursor {
-	if len(raw) < 6 {
+	if len(raw) < 6 || raw[5] != 0 {
 		return &cursor{bad: true}
 	}
 	return &cursor{b: raw[6:]}

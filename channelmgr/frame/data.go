@@ -73,6 +73,7 @@ type Data struct {
 	Fragment      bool   // Body is the first piece
 	Total         uint32 // of a split message's body
 	Body          []byte // parsed only: a view of the frame
+	Skipped       int    // parsed only: optional extensions that are not known here
 }
 
 // AppendData appends the frame up to its body. The caller appends the body
@@ -175,7 +176,7 @@ func ParseData(raw []byte, d *Data) error {
 		TargetRef: binary.BigEndian.Uint32(raw[20:]),
 		System:    flags&flagSystem != 0,
 	}
-	if d.Slot > 63 || d.Seq == 0 {
+	if d.Slot > 63 || d.Seq == 0 || d.Seq >= MaxNumber {
 		return bad("slot %d, sequence number %d", d.Slot, d.Seq)
 	}
 	c := cursor{b: raw[dataHead:]}
@@ -202,7 +203,8 @@ func ParseData(raw []byte, d *Data) error {
 		d.ExpiresMS = c.u32()
 	}
 	if flags&flagExtension != 0 {
-		if err := skipExtensions(&c); err != nil {
+		var err error
+		if d.Skipped, err = skipExtensions(&c); err != nil {
 			return err
 		}
 	}
@@ -213,6 +215,9 @@ func ParseData(raw []byte, d *Data) error {
 		return bad("a truncated or oversize field in a data frame")
 	}
 	d.Body = c.b
+	if d.Fragment && int64(d.Total) <= int64(len(d.Body)) {
+		return bad("a first piece of %d bytes of a message of %d", len(d.Body), d.Total)
+	}
 	return nil
 }
 
@@ -254,31 +259,20 @@ func parseHeader(c *cursor, d *Data) error {
 	return nil
 }
 
-// skipExtensions passes over extensions that may be ignored. Those that this
-// version would have to understand end the link.
-func skipExtensions(c *cursor) error {
+// skipExtensions passes over extensions that may be ignored and counts them.
+// Those that this version would have to understand end the link.
+func skipExtensions(c *cursor) (skipped int, err error) {
 	ext := cursor{b: c.take(int(c.u16()))}
 	for !ext.bad && len(ext.b) > 0 {
 		id := ext.u8()
 		ext.take(int(ext.u16()))
 		if id&0x80 != 0 {
-			return bad("a critical extension %#x that is not known here", id)
+			return 0, bad("a critical extension %#x that is not known here", id)
 		}
+		skipped++
 	}
 	if ext.bad {
-		return bad("a truncated extension")
+		return 0, bad("a truncated extension")
 	}
-	return nil
-}
-
-// HeaderFits reports whether a message's header is within the limits.
-func HeaderFits(h map[string]string) bool {
-	size := 0
-	for k, v := range h {
-		if len(k) > MaxName {
-			return false
-		}
-		size += len(k) + len(v)
-	}
-	return len(h) <= MaxHeaders && size <= MaxHeader
+	return skipped, nil
 }

@@ -42,17 +42,6 @@ func (k Kind) String() string {
 // Optional reports whether a receiver that does not know the kind may skip it.
 func (k Kind) Optional() bool { return k&0x80 != 0 }
 
-// Limits in bytes.
-const (
-	MaxControl = 64 << 10  // a frame on a control link
-	MaxData    = 256 << 10 // a frame on a data link
-	MaxPiece   = 64 << 10  // the body of one piece of a split message
-	MaxID      = 1024      // an actor's id, an address
-	MaxName    = 512       // a type's or channel's name
-	MaxHeaders = 64        // entries of a message's header
-	MaxHeader  = 16 << 10  // bytes of a message's header
-)
-
 // Tables of interned strings.
 const (
 	TableType    uint8 = 1

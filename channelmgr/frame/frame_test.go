@@ -151,6 +151,8 @@ func TestRefused(t *testing.T) {
 		"long sender":  {Seq: 1, TypeRef: 1, TargetRef: 1, SenderForm: SenderInline, SenderID: long},
 		"many headers": {Seq: 1, TypeRef: 1, TargetRef: 1, Header: many},
 		"big header":   {Seq: 1, TypeRef: 1, TargetRef: 1, Header: map[string]string{"k": strings.Repeat("v", MaxHeader)}},
+		"late number":  {Seq: MaxNumber, TypeRef: 1, TargetRef: 1},
+		"whole piece":  {Seq: 1, TypeRef: 1, TargetRef: 1, Fragment: true},
 		"slot":         {Slot: 64, Seq: 1, TypeRef: 1, TargetRef: 1},
 		"no number":    {TypeRef: 1, TargetRef: 1},
 		"sender form":  {Seq: 1, TypeRef: 1, TargetRef: 1, SenderForm: 9},
@@ -162,7 +164,56 @@ func TestRefused(t *testing.T) {
 	require.Error(t, ParseData(b, new(Data)))
 }
 
-// An optional extension is passed over, a critical one ends the link.
+// Frames other than data have no flags, and their fields have bounds.
+func TestRefusedControl(t *testing.T) {
+	for name, b := range captures {
+		if Kind(b[4]) != KindData {
+			b = bytes.Clone(b)
+			b[5] = 1
+			require.Error(t, parse(b), "%s with a flag", name)
+		}
+	}
+	long := strings.Repeat("x", MaxID+1)
+	for name, b := range map[string][]byte{
+		"a type's name":      AppendDefine(nil, TableType, 1, long[:MaxName+1]),
+		"a target's id":      AppendDefine(nil, TableTarget, 1, long),
+		"an unknown table":   AppendDefine(nil, 5, 1, "x"),
+		"id 0":               AppendDefine(nil, TableType, 0, "x"),
+		"a channel above":    AppendDefine(nil, TableChannel, 256, "x"),
+		"a piece of nothing": AppendPiece(nil, 1, 5, 0),
+		"an empty piece":     AppendPiece(nil, 1, 5, 1),
+		"a late base":        AppendBegin(nil, Begin{Base: MaxNumber}),
+		"no base":            AppendBegin(nil, Begin{}),
+		"more than all":      AppendBegin(nil, Begin{Base: 5, Abandoned: 5}),
+		"a late end":         AppendEnd(nil, End{Seq: MaxNumber}),
+		"a slot":             AppendFlowUpdate(nil, FlowUpdate{Slot: 64}),
+		"a reason":           AppendClose(nil, Close{Reason: messages.Reason(long[:65])}),
+		"an instance":        AppendOverlay(nil, Overlay{Instance: long[:65]}),
+		"no session":         AppendSession(nil, Session{}),
+	} {
+		Finish(b, 0)
+		var fe *Error
+		require.ErrorAs(t, parse(b), &fe, name)
+		require.Equal(t, messages.ReasonBadFrame, fe.Reason, name)
+	}
+}
+
+// What the application chose is checked before it is encoded.
+func TestChecks(t *testing.T) {
+	require.NoError(t, CheckIDs("", strings.Repeat("x", MaxID)))
+	require.ErrorContains(t, CheckIDs("a", strings.Repeat("x", MaxID+1)), "too_large")
+	require.NoError(t, CheckHeader(map[string]string{"k": strings.Repeat("v", MaxHeader-1)}))
+	require.Error(t, CheckHeader(map[string]string{"k": strings.Repeat("v", MaxHeader)}))
+	require.Error(t, CheckHeader(map[string]string{strings.Repeat("k", MaxName+1): ""}))
+	many := make(map[string]string)
+	for i := range MaxHeaders + 1 {
+		many[strings.Repeat("k", i+1)] = ""
+	}
+	require.Error(t, CheckHeader(many))
+}
+
+// An optional extension is passed over and counted, a critical one ends the
+// link.
 func TestExtensions(t *testing.T) {
 	frame := func(id byte) []byte {
 		b := AppendData(nil, &Data{Seq: 1, TypeRef: 1, TargetRef: 1})
@@ -175,6 +226,7 @@ func TestExtensions(t *testing.T) {
 	var d Data
 	require.NoError(t, ParseData(frame(ExtTrace), &d))
 	require.Equal(t, "body", string(d.Body))
+	require.Equal(t, 1, d.Skipped)
 	require.Error(t, ParseData(frame(ExtRelay), &d))
 }
 
@@ -190,31 +242,4 @@ func TestAllocations(t *testing.T) {
 			t.Fail()
 		}
 	}))
-}
-
-func FuzzFrame(f *testing.F) {
-	for _, b := range captures {
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		for len(b) > 0 {
-			raw, n, err := Next(b, MaxData)
-			if err != nil || n == 0 {
-				return
-			}
-			if err := parse(raw); err == nil && Kind(raw[4]) == KindData {
-				var d, again Data
-				_ = ParseData(raw, &d)
-				if raw[5]&flagExtension == 0 { // what parses encodes to what parses the same
-					body := d.Body
-					e := append(AppendData(nil, &d), body...)
-					Finish(e, 0)
-					if err := ParseData(e, &again); err != nil || !bytes.Equal(again.Body, body) {
-						t.Fatalf("%+v became %+v: %v", d, again, err)
-					}
-				}
-			}
-			b = b[n:]
-		}
-	})
 }
