@@ -34,7 +34,17 @@ type assembly struct {
 	data  frame.Data
 	typ   *messages.Type
 	body  []byte
+	buf   *body // body's memory, pooled; nil for a whole message that is held
 	m     Incoming
+}
+
+// release gives the memory back: the message was decoded from it.
+func (a *assembly) release() {
+	if a.buf != nil {
+		a.buf.b = a.body
+		a.buf.release()
+		a.buf, a.body = nil, nil
+	}
 }
 
 func (c *inbound) flow(slot uint8) *inFlow {

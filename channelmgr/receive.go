@@ -69,6 +69,7 @@ func (l *link) popHeld(c *inbound, f *inFlow) {
 		}
 		h := item.(*assembly)
 		l.deliver(c, &h.data, h.typ, h.body, &h.m)
+		h.release()
 	}
 }
 
@@ -193,7 +194,8 @@ func (l *link) beginAssembly(c *inbound, f *inFlow, d *frame.Data) error {
 		a.m.Target = &Target{ID: l.in.loose.ID}
 	}
 	// Memory follows what has arrived, not what was declared.
-	a.body = append(make([]byte, 0, min(total, 1<<20)), d.Body...)
+	a.buf = newBody(min(total, 1<<20))
+	a.body = append(a.buf.b, d.Body...)
 	a.data = *d
 	a.data.Body = nil
 	f.whole = a
@@ -226,6 +228,7 @@ func (l *link) onPiece(raw []byte) error {
 	switch f.rx.Accept(l.id, a.seq, overlay.Time(l.lastRead.Load())) {
 	case flow.Deliver:
 		l.deliver(c, &a.data, a.typ, a.body, &a.m)
+		a.release()
 		l.popHeld(c, f)
 	case flow.Held:
 		if !f.rx.Hold(a.seq, a.total, a) {

@@ -91,11 +91,31 @@ func (s *Session) Send(o *Outgoing) error {
 		s.r.counters.refused(messages.ReasonNoCodec)
 		return &SendError{Node: s.peer.Name, Channel: c.spec.Name, Reason: messages.ReasonNoCodec, Err: err}
 	}
-	if len(o.Target) > frame.MaxID || len(o.Target) == 0 {
-		return &SendError{Node: s.peer.Name, Channel: c.spec.Name, Reason: messages.ReasonNoSuchActor, Err: errors.New("the id of the target is empty or too long")}
+	if o.Target == "" {
+		return &SendError{Node: s.peer.Name, Channel: c.spec.Name, Reason: messages.ReasonNoSuchActor, Err: errors.New("the id of the target is empty")}
+	}
+	if err := checkSizes(o); err != nil {
+		s.r.counters.refused(messages.ReasonTooLarge)
+		return &SendError{Node: s.peer.Name, Channel: c.spec.Name, Reason: messages.ReasonTooLarge, Err: err}
 	}
 	slot := SlotOf(cmp.Or(o.Key, o.Target))
 	return c.lane(slot).send(slot, typ, o)
+}
+
+// checkSizes refuses what the peer would end the link for.
+func checkSizes(o *Outgoing) error {
+	if len(o.Header) > 0 {
+		if err := frame.CheckHeader(o.Header); err != nil {
+			return err
+		}
+	}
+	if len(o.Target) > frame.MaxID {
+		return frame.CheckIDs(o.Target)
+	}
+	if p := o.Sender; p != nil && len(p.Id)+len(p.Address) > frame.MaxID {
+		return frame.CheckIDs(p.Id, p.Address)
+	}
+	return nil
 }
 
 // SendControl sends a message to the peer's runtime. It never blocks: without

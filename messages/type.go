@@ -189,7 +189,7 @@ func (r *Registry) Of(msg any) (*Type, error) {
 		}
 	}
 	m, ok := msg.(proto.Message)
-	if !ok || (rt.Kind() == reflect.Pointer && reflect.ValueOf(msg).IsNil()) {
+	if !ok {
 		return nil, fmt.Errorf("%w: %T is no protobuf message; register a codec for it", ErrNoCodec, msg)
 	}
 	t := r.protoType(m.ProtoReflect().Type())

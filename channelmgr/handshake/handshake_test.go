@@ -130,7 +130,9 @@ func TestMeet(t *testing.T) {
 // Each way not to fit has its reason at both ends.
 func TestRefusals(t *testing.T) {
 	sec := func(secrets ...string) func(*testing.T, string) *handshake.Security {
-		return func(t *testing.T, n string) *handshake.Security { return security(t, n, handshake.ModeSecret, secrets...) }
+		return func(t *testing.T, n string) *handshake.Security {
+			return security(t, n, handshake.ModeSecret, secrets...)
+		}
 	}
 	plain := func(t *testing.T, n string) *handshake.Security { return security(t, n, handshake.ModeInsecure) }
 	for name, k := range map[string]struct {
