@@ -32,6 +32,14 @@ bench: ## benchmarks in this module
 bench-compare: ## beside protoactor's remote: two processes a measure, some ten minutes; writes docs/results/bench.md
 	cd bench && $(GO) run . -out ../docs/results/bench.md
 
+.PHONY: parity
+parity: ## one set of actor behaviors: local, over protoactor's remote, over Maquis
+	cd bench && $(GO) test -run Parity -v -timeout 5m .
+
+.PHONY: mesh
+mesh: ## what a full mesh of 50 nodes in one process costs
+	cd bench && $(GO) test -run Mesh -v -timeout 5m .
+
 PROTOS = $(abspath $(wildcard messages/*.proto cmd/demo/*.proto bench/*.proto))
 
 .PHONY: proto
