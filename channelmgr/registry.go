@@ -284,8 +284,13 @@ func (r *Registry) SendOverlay(instance string, to overlay.Peer, m proto.Message
 	return s.sendRuntime(instance, m)
 }
 
+// closeWait bounds how long Close waits for readers: one whose actor blocks its
+// poster for ever (a full actor.Bounded mailbox) cannot be ended.
+const closeWait = 5 * time.Second
+
 // Close ends everything: the listener, all links, all sessions. It waits for
-// the goroutines of links to end, is idempotent and safe for concurrent use.
+// the goroutines of links to end, for five seconds at most, is idempotent and
+// safe for concurrent use.
 func (r *Registry) Close() {
 	r.mu.Lock()
 	already := r.closed
@@ -301,7 +306,19 @@ func (r *Registry) Close() {
 			s.end(messages.ReasonStopped, messages.ReasonClosed)
 		}
 	}
-	r.wg.Wait()
+	ended := make(chan struct{})
+	go func() {
+		r.wg.Wait()
+		close(ended)
+	}()
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		r.log.Error("a link's reader is blocked by an actor's mailbox and is left behind")
+		r.count("readers_left_behind")
+	}
 }
 
 func (r *Registry) allSessions() []*Session {
