@@ -9,19 +9,30 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// Bounds of a control message. An encoded byte can become ninety in memory
-// when it is an empty sub-message: so fields are counted before decoding.
+// Bounds of a control message. Two bytes on the wire can become a hundred in
+// memory, when they are an empty sub-message: so what a message would take is
+// estimated before it is decoded.
 const (
 	MaxControl       = 64 << 10
-	maxControlFields = 32 << 10
+	maxControlMemory = 2 << 20
 	maxControlDepth  = 32
+)
+
+// What the parts of a decoded message take, roughly.
+const (
+	costMessage = 128 // a sub-message and the pointer to it
+	costText    = 24  // the head of a string or of bytes
+	costScalar  = 8
 )
 
 // DecodeControl decodes a message between runtimes or overlays by its full
 // name, which must begin with "maquis.v1.". It bounds size, depth and the
-// number of fields.
+// memory that the message takes.
 func DecodeControl(name string, body []byte) (proto.Message, error) {
 	const prefix = "maquis.v1."
+	if len(name) > MaxTypeName {
+		return nil, fmt.Errorf("%w: a name of %d bytes", ErrUnknownType, len(name))
+	}
 	if len(name) <= len(prefix) || name[:len(prefix)] != prefix {
 		return nil, fmt.Errorf("%w: %q is no control message", ErrUnknownType, name)
 	}
@@ -30,10 +41,10 @@ func DecodeControl(name string, body []byte) (proto.Message, error) {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownType, name)
 	}
 	if len(body) > MaxControl {
-		return nil, fmt.Errorf("messages: a control message of %d bytes, the limit is %d", len(body), MaxControl)
+		return nil, fmt.Errorf("messages: a %s of %d bytes, the limit is %d", name, len(body), MaxControl)
 	}
-	if n := countFields(body, maxControlDepth); n > maxControlFields {
-		return nil, fmt.Errorf("messages: a control message with more than %d fields", maxControlFields)
+	if takes(mt.Descriptor(), body, maxControlDepth) > maxControlMemory {
+		return nil, fmt.Errorf("messages: a %s of %d bytes that would take more than %d in memory", name, len(body), maxControlMemory)
 	}
 	m := mt.New().Interface()
 	if err := (proto.UnmarshalOptions{RecursionLimit: maxControlDepth}).Unmarshal(body, m); err != nil {
@@ -42,32 +53,41 @@ func DecodeControl(name string, body []byte) (proto.Message, error) {
 	return m, nil
 }
 
-// countFields counts fields at all depths, taking every bytes field for a
-// message if it parses as one.
-func countFields(b []byte, depth int) int {
-	n := 0
-	for len(b) > 0 && n <= maxControlFields {
-		num, typ, size := protowire.ConsumeTag(b)
-		if size < 0 || num <= 0 {
-			return n
+// takes estimates the memory of an encoded message, up to where it is
+// malformed or beyond the bound.
+func takes(md protoreflect.MessageDescriptor, b []byte, depth int) int {
+	fields := md.Fields()
+	sum := 0
+	for len(b) > 0 && sum <= maxControlMemory {
+		num, typ, n := protowire.ConsumeField(b)
+		if n < 0 {
+			return sum
 		}
-		b = b[size:]
-		n++
-		if typ == protowire.BytesType {
-			v, size := protowire.ConsumeBytes(b)
-			if size < 0 {
-				return n
+		field := b[:n]
+		b = b[n:]
+		fd := fields.ByNumber(num)
+		switch {
+		case fd == nil:
+			sum += n // kept as it is
+		case typ != protowire.BytesType:
+			sum += costScalar
+		case fd.Message() != nil:
+			sum += costMessage
+			if depth > 0 {
+				sum += takes(fd.Message(), payload(field), depth-1)
 			}
-			if depth > 0 && len(v) > 0 {
-				n += countFields(v, depth-1)
-			}
-			b = b[size:]
-			continue
+		case fd.Kind() == protoreflect.StringKind || fd.Kind() == protoreflect.BytesKind:
+			sum += costText + n
+		default:
+			sum += costScalar * n // packed: at least a byte for each
 		}
-		if size = protowire.ConsumeFieldValue(num, typ, b); size < 0 {
-			return n
-		}
-		b = b[size:]
 	}
-	return n
+	return sum
+}
+
+// payload returns what a whole field of bytes holds.
+func payload(field []byte) []byte {
+	_, _, n := protowire.ConsumeTag(field)
+	v, _ := protowire.ConsumeBytes(field[n:])
+	return v
 }
