@@ -50,6 +50,7 @@ func main() {
 	passes := flag.Int("passes", 5, "passes; the median counts")
 	duration := flag.Duration("duration", 2*time.Second, "of one measure")
 	only := flag.String("only", "", "measures whose name contains this")
+	judged := flag.String("judge", "", "print the targets of an earlier run, from its .json")
 	profile := flag.String("cpuprofile", "", "internal: of a server or client")
 	flag.Parse()
 	if *profile != "" {
@@ -57,6 +58,14 @@ func main() {
 		check(err)
 		check(pprof.StartCPUProfile(f))
 		defer pprof.StopCPUProfile()
+	}
+	if *judged != "" {
+		var rows []row
+		b, err := os.ReadFile(*judged)
+		check(err)
+		check(json.Unmarshal(b, &rows))
+		fmt.Print(judge(rows))
+		return
 	}
 	switch *role {
 	case "server":
@@ -176,7 +185,7 @@ func compare(passes int, d time.Duration, only, out string) {
 			fmt.Fprintf(os.Stderr, "%s %s %.0f/s\n", m.name, stack, rows[len(rows)-1].Rate)
 		}
 	}
-	table := render(rows, passes, d)
+	table := render(rows, passes, d) + judge(rows)
 	fmt.Print(table)
 	if out != "" {
 		check(os.WriteFile(out, []byte(table), 0o644))
