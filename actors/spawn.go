@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/lithammer/shortuuid/v4"
 
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/messages"
@@ -128,7 +129,7 @@ func (d *Distribution) spawnHere(name, kind string) (id, problem, detail string)
 		}
 	}()
 	if name == "" {
-		name = d.system.ProcessRegistry.NextId()
+		name = shortuuid.New() // never the name of an actor of an earlier life
 	}
 	pid, err := d.root.SpawnNamed(v.(*actor.Props), "remote/"+name)
 	switch {
