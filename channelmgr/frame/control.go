@@ -234,7 +234,7 @@ func AppendUndelivered(dst []byte, u Undelivered) []byte {
 // ParseUndelivered reads an Undelivered.
 func ParseUndelivered(raw []byte) (Undelivered, error) {
 	c := body(raw)
-	u := Undelivered{Channel: c.u8(), Slot: c.u8(), Seq: c.u64(), Reason: messages.Reason(c.text(64)),
+	u := Undelivered{Channel: c.u8(), Slot: c.u8(), Seq: c.u64(), Reason: c.reason(),
 		Target: c.text(MaxID), Sender: c.text(MaxID), Type: c.text(MaxName)}
 	return u, c.done(KindUndelivered)
 }
@@ -251,7 +251,7 @@ func AppendClose(dst []byte, m Close) []byte {
 // ParseClose reads a Close.
 func ParseClose(raw []byte) (Close, error) {
 	c := body(raw)
-	m := Close{Reason: messages.Reason(c.text(64))}
+	m := Close{Reason: c.reason()}
 	return m, c.done(KindClose)
 }
 

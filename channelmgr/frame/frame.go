@@ -151,6 +151,17 @@ func (c *cursor) text(limit int) string {
 	return string(c.take(n))
 }
 
+// reason reads a reason of at most 64 bytes; one that is not known here is
+// messages.ReasonOther.
+func (c *cursor) reason() messages.Reason {
+	n := int(c.u16())
+	if n > 64 {
+		c.bad = true
+		return ""
+	}
+	return messages.ParseReason(c.take(n))
+}
+
 // done returns an error if a field was missing or bytes are left over.
 func (c *cursor) done(k Kind) error {
 	if c.bad {

@@ -198,6 +198,16 @@ func TestRefusedControl(t *testing.T) {
 	}
 }
 
+// Reasons name counters: a peer cannot invent any.
+func TestInventedReasons(t *testing.T) {
+	c, err := ParseClose(AppendClose(nil, Close{Reason: "invented"}))
+	require.NoError(t, err)
+	require.Equal(t, messages.ReasonOther, c.Reason)
+	u, err := ParseUndelivered(AppendUndelivered(nil, Undelivered{Reason: "invented"}))
+	require.NoError(t, err)
+	require.Equal(t, messages.ReasonOther, u.Reason)
+}
+
 // What the application chose is checked before it is encoded.
 func TestChecks(t *testing.T) {
 	require.NoError(t, CheckIDs("", strings.Repeat("x", MaxID)))

@@ -3,6 +3,8 @@ package frame
 import (
 	"bytes"
 	"testing"
+
+	"github.com/maquis-go/maquis/messages"
 )
 
 // again parses a frame and encodes what it found.
@@ -67,7 +69,11 @@ func FuzzFrame(f *testing.F) {
 				continue
 			}
 			if Kind(raw[4]) != KindData {
-				if got := again(raw); !bytes.Equal(got, raw) {
+				got := again(raw)
+				if bytes.Contains(got, []byte(messages.ReasonOther)) {
+					continue // it had a reason that is not known here
+				}
+				if !bytes.Equal(got, raw) {
 					t.Fatalf("%x became %x", raw, got)
 				}
 				continue
