@@ -139,6 +139,7 @@ func (s *Session) drained(l *link) {
 		c.used(func(_ uint8, f *inFlow) {
 			f.mu.Lock()
 			f.rx.CarrierDead(l.id, now)
+			l.popHeld(c, f) // what was held for the end of this link
 			f.mu.Unlock()
 		})
 	}

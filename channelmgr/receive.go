@@ -143,7 +143,9 @@ func (l *link) deliver(c *inbound, d *frame.Data, typ *messages.Type, body []byt
 	}
 	r.counters.rejected(why)
 	name := d.Type
-	if d.TypeRef != 0 {
+	if typ != nil {
+		name = typ.Name
+	} else if d.TypeRef != 0 && int(d.TypeRef) <= len(l.in.types) { // a held message may be another link's
 		name = l.in.types[d.TypeRef-1].name
 	}
 	target, sender := m.Target.ID, m.Sender

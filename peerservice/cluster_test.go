@@ -110,11 +110,20 @@ func (c *cluster) startAt(at, name string, seeds []string, opts ...func(*Config)
 	for _, o := range opts {
 		o(&cfg)
 	}
+	// The seeds are called once somebody listens: else what they bring may be in
+	// the first Snapshot instead of an event.
+	seeds, cfg.Seeds = cfg.Seeds, nil
 	n.svc, err = Start(context.Background(), cfg)
 	require.NoError(c.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	sub := n.svc.Subscribe(1000)
+	first, ok := sub.Next(ctx)
+	require.True(c.t, ok)
+	n.note(describe(first))
+	if len(seeds) > 0 {
+		n.svc.call(seeds)
+	}
 	go func() {
 		defer close(n.ended)
 		for {
@@ -162,6 +171,7 @@ func (n *node) note(s string) {
 
 // told returns what was told of the given kinds.
 func (n *node) told(kinds ...string) []string {
+	synctest.Wait() // what was published is noted
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var list []string

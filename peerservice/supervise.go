@@ -137,6 +137,7 @@ type (
 
 // supervisor is the actor above all parts.
 type supervisor struct {
+	begun    chan struct{} // closed once all parts are spawned
 	strategy *supervision
 	parts    map[string]Part // by actor id
 	order    []Part
@@ -147,6 +148,8 @@ func (s *supervisor) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		s.parts = make(map[string]Part)
+		s.begun = make(chan struct{})
+		defer close(s.begun)
 		for _, p := range s.order {
 			s.parts[c.Self().Id+"/"+p.Name] = p
 			s.spawn(c, p)
@@ -173,7 +176,18 @@ func (s *supervisor) Receive(c actor.Context) {
 
 func (s *supervisor) spawn(c actor.Context, p Part) {
 	guard := actor.WithReceiverMiddleware(s.strategy.poison.guard(c.Self().Id + "/" + p.Name))
-	if _, err := c.SpawnNamed(p.Props.Clone(guard), p.Name); err != nil {
+	// Parts know each other by name, and protoactor registers a name before its
+	// mailbox is ready: so nobody begins until all are spawned.
+	begun := s.begun
+	wait := actor.WithReceiverMiddleware(func(next actor.ReceiverFunc) actor.ReceiverFunc {
+		return func(c actor.ReceiverContext, e *actor.MessageEnvelope) {
+			if _, ok := e.Message.(*actor.Started); ok {
+				<-begun
+			}
+			next(c, e)
+		}
+	})
+	if _, err := c.SpawnNamed(p.Props.Clone(wait, guard), p.Name); err != nil {
 		panic(fmt.Sprintf("spawning part %q: %v", p.Name, err))
 	}
 }
