@@ -64,15 +64,21 @@ func (l *link) fail(why messages.Reason, err error) {
 // holders that the link is up.
 func (l *link) start() {
 	if l.started.CompareAndSwap(false, true) {
-		l.s.r.wg.Add(1)
-		go l.run()
+		r := l.s.r
+		if tracked := r.track(); tracked {
+			go func() {
+				defer r.wg.Done()
+				l.run()
+			}()
+		} else {
+			go l.run() // its stream is closed: it ends at once
+		}
 	}
 }
 
 // run is the reader's goroutine from beginning to end.
 func (l *link) run() {
 	r := l.s.r
-	defer r.wg.Done()
 	if l.previous != nil {
 		<-l.previous.done // what came on the old link is delivered first
 		l.previous = nil

@@ -46,9 +46,11 @@ func (a *linkActor) Receive(c actor.Context) {
 			l.boss.Store(c.Self())
 			a.r.tell(establishedReport(l))
 		case a.attempt != nil:
-			self := c.Self()
-			a.r.wg.Add(1)
-			go a.dial(self)
+			if !a.r.track() {
+				c.Stop(c.Self())
+				return
+			}
+			go a.dial(c.Self())
 		default:
 			c.Stop(c.Self())
 		}

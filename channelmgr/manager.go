@@ -75,7 +75,9 @@ func (m *manager) Receive(c actor.Context) {
 func (m *manager) ticking(self *actor.PID) {
 	ctx, stop := context.WithCancel(m.r.ctx)
 	m.stop = stop
-	m.r.wg.Add(1)
+	if !m.r.track() {
+		return
+	}
 	go func() {
 		defer m.r.wg.Done()
 		t := time.NewTicker(m.r.cfg.Timing.Heartbeat / 2)

@@ -321,6 +321,18 @@ func (r *Registry) Close() {
 	}
 }
 
+// track counts a goroutine that Close waits for. It reports false once Close
+// has begun: then the goroutine either need not start or is not waited for.
+func (r *Registry) track() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.wg.Add(1)
+	return true
+}
+
 func (r *Registry) allSessions() []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
