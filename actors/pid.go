@@ -102,7 +102,7 @@ func (d *Distribution) Bind(pid *actor.PID, opts ...FlowOption) *actor.PID {
 
 func (d *Distribution) bind(pid *actor.PID, o flowOptions) *actor.PID {
 	base := d.process(pid.Address)
-	bound := &process{d: d, node: base.node, incarnation: base.incarnation, addr: base.addr, flow: o}
+	bound := &process{d: d, node: base.node, incarnation: base.incarnation, addr: base.addr, current: base.current, flow: o}
 	out := &actor.PID{Address: pid.Address, Id: pid.Id, RequestId: pid.RequestId}
 	binding := &binding{process: bound}
 	out.Address = binding.register(d)

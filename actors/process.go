@@ -24,6 +24,7 @@ type process struct {
 	node        string // "" when only an address is known
 	incarnation overlay.Incarnation
 	addr        string
+	current     *channelmgr.Current // nil for one of too many
 	flow        flowOptions
 }
 
@@ -53,6 +54,7 @@ func (d *Distribution) process(address string) *process {
 	if d.counts.processes.Add(1) > maxProcesses {
 		return p // strangers' addresses are not kept for ever
 	}
+	p.current = d.registry.Current(peer.Name)
 	kept, _ := d.processes.LoadOrStore(strings.Clone(address), p)
 	return kept.(*process)
 }
@@ -62,7 +64,12 @@ const maxProcesses = 1 << 17
 
 // session returns the session that reaches the process, or why there is none.
 func (p *process) session() (*channelmgr.Session, Reason) {
-	s := p.d.registry.Session(p.node)
+	var s *channelmgr.Session
+	if p.current != nil {
+		s = p.current.Session()
+	} else {
+		s = p.d.registry.Session(p.node)
+	}
 	if s == nil && p.node == "" && p.addr != "" {
 		for _, m := range p.d.service.View().Members {
 			for _, a := range m.Addrs {

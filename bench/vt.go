@@ -6,8 +6,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// SizeVT, MarshalToSizedBufferVT and UnmarshalVT are what vtprotobuf would
-// generate for Fast.
+// SizeVT, MarshalToSizedBufferVT, UnmarshalVT and UnmarshalVTUnsafe are what
+// vtprotobuf would generate for Fast.
 
 // SizeVT returns the encoded size.
 func (m *Fast) SizeVT() int {
@@ -33,6 +33,15 @@ func (m *Fast) MarshalToSizedBufferVT(b []byte) (int, error) {
 
 // UnmarshalVT decodes m.
 func (m *Fast) UnmarshalVT(b []byte) error {
+	if err := m.UnmarshalVTUnsafe(b); err != nil {
+		return err
+	}
+	m.Value = append([]byte(nil), m.Value...)
+	return nil
+}
+
+// UnmarshalVTUnsafe decodes m, which then refers to b.
+func (m *Fast) UnmarshalVTUnsafe(b []byte) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -44,7 +53,7 @@ func (m *Fast) UnmarshalVT(b []byte) error {
 			if n < 0 {
 				return errors.New("malformed bytes")
 			}
-			m.Value = append([]byte(nil), v...)
+			m.Value = v
 			b = b[n:]
 			continue
 		}

@@ -16,6 +16,14 @@ type dictionary struct {
 	types   map[*messages.Type]uint32
 	strings [5]map[string]uint32
 	order   []definition
+	last    *messages.Type // the type asked for last, and its id
+	lastID  uint32
+	recent  *[64]recentRef // targets asked for of late, by their hash
+}
+
+type recentRef struct {
+	text string
+	id   uint32
 }
 
 type definition struct {
@@ -27,7 +35,11 @@ type definition struct {
 // typeRef returns the reference to a type, defining it first if need be; zero
 // means that the table is full and the name must be written out.
 func (d *dictionary) typeRef(t *messages.Type, defs []byte) (uint32, []byte) {
+	if t == d.last {
+		return d.lastID, defs
+	}
 	if id, ok := d.types[t]; ok {
+		d.last, d.lastID = t, id
 		return id, defs
 	}
 	if d.types == nil {
@@ -39,6 +51,22 @@ func (d *dictionary) typeRef(t *messages.Type, defs []byte) (uint32, []byte) {
 	id := uint32(len(d.types) + 1)
 	d.types[t] = id
 	return id, d.define(defs, frame.TableType, id, t.Name)
+}
+
+// target returns the reference to a target's id of a hash.
+func (d *dictionary) target(hash uint64, text string, defs []byte) (uint32, []byte) {
+	if d.recent == nil {
+		d.recent = new([64]recentRef)
+	}
+	e := &d.recent[hash>>8%64]
+	if e.id != 0 && e.text == text {
+		return e.id, defs
+	}
+	id, defs := d.ref(frame.TableTarget, text, defs)
+	if id != 0 {
+		*e = recentRef{text, id}
+	}
+	return id, defs
 }
 
 // ref returns the reference to a string of a table.

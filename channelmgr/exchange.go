@@ -25,6 +25,8 @@ type Outgoing struct {
 	NoBlock       bool              // the caller is a runtime goroutine: use the reserved room, never wait
 	Timeout       time.Duration     // not in the mailbox by then: undelivered; 0 for none; millisecond resolution
 	Wait          time.Duration     // longest wait for room in the queue; 0 means the channel's BlockTimeout
+
+	hash uint64 // of Target
 }
 
 // SendError says why a message was not accepted. The message did not leave.

@@ -147,14 +147,21 @@ func (s *Session) drained(l *link) {
 
 // inTables are what a link's peer has interned.
 type inTables struct {
-	types    []inType
+	types    []linkType
 	targets  []*Target
 	senders  []string
 	pids     []*actor.PID // of senders, made on first use
 	channels [256]*inbound
+	ahead    int        // bytes of further frames that have arrived
 	data     frame.Data // the reader's
 	m        Incoming   // the reader's
 	loose    Target     // for a target that is not interned
+}
+
+// linkType is a type that a link's peer has interned.
+type linkType struct {
+	inType
+	dec *messages.Decoder // made on first use
 }
 
 type inType struct {

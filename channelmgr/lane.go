@@ -155,7 +155,7 @@ func (ln *lane) header(d *frame.Data, slot uint8, typ *messages.Type, o *Outgoin
 	}
 	d.Target = o.Target
 	if !transient(o.Target) {
-		d.TargetRef, p.defs = p.dict.ref(frame.TableTarget, o.Target, p.defs)
+		d.TargetRef, p.defs = p.dict.target(o.hash, o.Target, p.defs)
 	}
 	d.TargetRequest = o.TargetRequest
 	d.System = o.System

@@ -114,6 +114,7 @@ func (l *link) read() (err error) {
 				if size == 0 {
 					break
 				}
+				l.in.ahead = rb.w - rb.r - size
 				if err := l.frame(raw); err != nil {
 					return err
 				}
@@ -260,7 +261,7 @@ func (l *link) onDefine(d frame.Define) error {
 		if err := next(len(l.in.types)); err != nil {
 			return err
 		}
-		l.in.types = append(l.in.types, l.s.r.inType(d.Text))
+		l.in.types = append(l.in.types, linkType{inType: l.s.r.inType(d.Text)})
 	case frame.TableTarget:
 		if err := next(len(l.in.targets)); err != nil {
 			return err

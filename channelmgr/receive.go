@@ -34,13 +34,13 @@ func (l *link) onData(raw []byte) error {
 	if d.Fragment {
 		return l.beginAssembly(c, f, d)
 	}
-	typ, err := l.resolve(c, d, &l.in.m)
+	typ, dec, err := l.resolve(c, d, &l.in.m)
 	if err != nil {
 		return err
 	}
 	switch f.rx.Accept(l.id, d.Seq, overlay.Time(l.lastRead.Load())) {
 	case flow.Deliver:
-		l.deliver(c, d, typ, d.Body, &l.in.m)
+		l.deliver(c, d, typ, dec, d.Body, &l.in.m)
 		l.popHeld(c, f)
 	case flow.Held:
 		m, held := l.in.m, *d
@@ -68,14 +68,14 @@ func (l *link) popHeld(c *inbound, f *inFlow) {
 			return
 		}
 		h := item.(*assembly)
-		l.deliver(c, &h.data, h.typ, h.body, &h.m)
+		l.deliver(c, &h.data, h.typ, nil, h.body, &h.m)
 		h.release()
 	}
 }
 
 // resolve finds what a frame's references stand for and fills m. The type is
-// nil when it is unknown here.
-func (l *link) resolve(c *inbound, d *frame.Data, m *Incoming) (*messages.Type, error) {
+// nil when it is unknown here, and the decoder when it is not interned.
+func (l *link) resolve(c *inbound, d *frame.Data, m *Incoming) (*messages.Type, *messages.Decoder, error) {
 	m.Session, m.Channel = l.s, c.name
 	m.System, m.TargetRequest = d.System, d.TargetRequest
 	m.Header, m.Sender, m.Msg = d.Header, nil, nil
@@ -85,14 +85,14 @@ func (l *link) resolve(c *inbound, d *frame.Data, m *Incoming) (*messages.Type, 
 		m.Target = &l.in.loose
 	} else {
 		if int(d.TargetRef) > len(l.in.targets) {
-			return nil, badFrame(messages.ReasonBadFrame, "a target that was not defined")
+			return nil, nil, badFrame(messages.ReasonBadFrame, "a target that was not defined")
 		}
 		m.Target = l.in.targets[d.TargetRef-1]
 	}
 	switch d.SenderForm {
 	case frame.SenderLocal:
 		if d.SenderRef == 0 || int(d.SenderRef) > len(l.in.senders) {
-			return nil, badFrame(messages.ReasonBadFrame, "a sender that was not defined")
+			return nil, nil, badFrame(messages.ReasonBadFrame, "a sender that was not defined")
 		}
 		m.Sender = l.sender(c, int(d.SenderRef-1), d.SenderRequest)
 	case frame.SenderInline:
@@ -101,13 +101,16 @@ func (l *link) resolve(c *inbound, d *frame.Data, m *Incoming) (*messages.Type, 
 		m.Sender = l.s.r.bindSender(&actor.PID{Address: d.SenderAddr, Id: d.SenderID, RequestId: d.SenderRequest}, c.name)
 	}
 	if d.TypeRef == 0 {
-		t := l.s.r.inType(d.Type)
-		return t.typ, nil
+		return l.s.r.inType(d.Type).typ, nil, nil
 	}
 	if int(d.TypeRef) > len(l.in.types) {
-		return nil, badFrame(messages.ReasonBadFrame, "a type that was not defined")
+		return nil, nil, badFrame(messages.ReasonBadFrame, "a type that was not defined")
 	}
-	return l.in.types[d.TypeRef-1].typ, nil
+	t := &l.in.types[d.TypeRef-1]
+	if t.dec == nil && t.typ != nil {
+		t.dec = messages.NewDecoder(t.typ)
+	}
+	return t.typ, t.dec, nil
 }
 
 // sender returns the PID of an interned sender. A PID is made once per link
@@ -122,13 +125,13 @@ func (l *link) sender(c *inbound, i int, request uint32) *actor.PID {
 	return l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: l.in.senders[i], RequestId: request}, c.name)
 }
 
-// deliver decodes a message and posts it; what cannot be delivered is
-// answered.
-func (l *link) deliver(c *inbound, d *frame.Data, typ *messages.Type, body []byte, m *Incoming) {
+// deliver decodes a message, with the link's decoder of the type if there is
+// one, and posts it; what cannot be delivered is answered.
+func (l *link) deliver(c *inbound, d *frame.Data, typ *messages.Type, dec *messages.Decoder, body []byte, m *Incoming) {
 	r := l.s.r
 	why := messages.ReasonUnknownType
 	if typ != nil {
-		msg, err := decodeBody(typ, body)
+		msg, err := decodeBody(typ, dec, body, l.in.ahead)
 		if err != nil {
 			why = messages.ReasonMalformed
 		} else {
@@ -166,12 +169,15 @@ func (l *link) deliver(c *inbound, d *frame.Data, typ *messages.Type, body []byt
 
 // decodeBody decodes a message. Code of the application may run here: its
 // panic is an error.
-func decodeBody(typ *messages.Type, body []byte) (msg any, err error) {
+func decodeBody(typ *messages.Type, dec *messages.Decoder, body []byte, ahead int) (msg any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("channelmgr: decoding %s panicked: %v", typ.Name, r)
 		}
 	}()
+	if dec != nil {
+		return dec.Decode(body, ahead)
+	}
 	return typ.Decode(body)
 }
 
@@ -188,7 +194,7 @@ func (l *link) beginAssembly(c *inbound, f *inFlow, d *frame.Data) error {
 	}
 	a := &assembly{seq: d.Seq, total: total}
 	var err error
-	if a.typ, err = l.resolve(c, d, &a.m); err != nil {
+	if a.typ, _, err = l.resolve(c, d, &a.m); err != nil {
 		l.s.assembling.Add(-int64(total))
 		return err
 	}
@@ -229,7 +235,7 @@ func (l *link) onPiece(raw []byte) error {
 	l.s.assembling.Add(-int64(a.total))
 	switch f.rx.Accept(l.id, a.seq, overlay.Time(l.lastRead.Load())) {
 	case flow.Deliver:
-		l.deliver(c, &a.data, a.typ, a.body, &a.m)
+		l.deliver(c, &a.data, a.typ, nil, a.body, &a.m)
 		a.release()
 		l.popHeld(c, f)
 	case flow.Held:

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +63,7 @@ type Registry struct {
 
 	mu       sync.Mutex
 	lives    map[life]*Session
+	current  map[string]*Current
 	links    map[uint64]*link
 	attempts map[uint64]*attempt
 	blocked  map[string]bool
@@ -86,7 +88,7 @@ func New(cfg Config) (*Registry, error) {
 		log:      cmp.Or(cfg.Logger, slog.Default()),
 		began:    time.Now(),
 		channels: map[string]ChannelSpec{DataChannel: ChannelSpec{Name: DataChannel}.withDefaults()},
-		lives:    make(map[life]*Session),
+		lives:    make(map[life]*Session), current: make(map[string]*Current),
 		links:    make(map[uint64]*link),
 		attempts: make(map[uint64]*attempt),
 		blocked:  make(map[string]bool),
@@ -192,6 +194,27 @@ func (r *Registry) Session(name string) *Session {
 	return nil
 }
 
+// Current is the session with the current life of one node, kept up to date:
+// looking at it costs a load.
+type Current struct{ s atomic.Pointer[Session] }
+
+// Session returns the session with the current life of the node, or nil.
+func (c *Current) Session() *Session { return c.s.Load() }
+
+// Current returns where the session with a node is to be found from now on.
+// Registries keep it for ever: callers bound how many names they ask for.
+func (r *Registry) Current(name string) *Current {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.current[name]
+	if c == nil {
+		c = new(Current)
+		c.s.Store(r.Session(name))
+		r.current[strings.Clone(name)] = c
+	}
+	return c
+}
+
 // Sessions returns the sessions with all current lives, sorted by name.
 func (r *Registry) Sessions() []*Session {
 	m := r.sessions.Load()
@@ -223,19 +246,27 @@ func (r *Registry) ensure(p overlay.Peer, generation uint64) *Session {
 		s.generation.Store(generation)
 	}
 	if r.Session(p.Name) != s {
-		r.publish(func(m map[string]*Session) { m[p.Name] = s })
+		r.publish(p.Name, s)
 	}
 	return s
 }
 
-// publish replaces the map that senders read. r.mu is held.
-func (r *Registry) publish(change func(map[string]*Session)) {
+// publish replaces the map that senders read by one with another session, or
+// with none, for a name. r.mu is held.
+func (r *Registry) publish(name string, s *Session) {
 	m := make(map[string]*Session)
 	if old := r.sessions.Load(); old != nil {
 		maps.Copy(m, *old)
 	}
-	change(m)
+	if s == nil {
+		delete(m, name)
+	} else {
+		m[name] = s
+	}
 	r.sessions.Store(&m)
+	if c := r.current[name]; c != nil {
+		c.s.Store(s)
+	}
 }
 
 // EndSession ends the session with a life of a node up to a generation: links
@@ -249,7 +280,7 @@ func (r *Registry) EndSession(p overlay.Peer, generation uint64, why messages.Re
 	}
 	delete(r.lives, lifeOf(p))
 	if r.Session(p.Name) == s {
-		r.publish(func(m map[string]*Session) { delete(m, p.Name) })
+		r.publish(p.Name, nil)
 	}
 	r.mu.Unlock()
 	s.end(why, messages.ReasonDown)

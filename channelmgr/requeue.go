@@ -152,7 +152,7 @@ func (ln *lane) returnQueued(names [5]map[uint32]string, why messages.Reason) {
 			u.Sender = &actor.PID{Address: d.SenderAddr, Id: id, RequestId: d.SenderRequest}
 		}
 		if typ, err := s.r.cfg.Types.Lookup(u.TypeName); err == nil {
-			u.Msg, _ = decodeBody(typ, body)
+			u.Msg, _ = decodeBody(typ, nil, body, 0)
 		}
 		s.r.undelivered(u)
 	}

@@ -98,7 +98,11 @@ func (s *Session) Send(o *Outgoing) error {
 		s.r.counters.refused(messages.ReasonTooLarge)
 		return &SendError{Node: s.peer.Name, Channel: c.spec.Name, Reason: messages.ReasonTooLarge, Err: err}
 	}
-	slot := SlotOf(cmp.Or(o.Key, o.Target))
+	o.hash = xxhash.Sum64String(o.Target)
+	slot := uint8(o.hash % Slots)
+	if o.Key != "" {
+		slot = SlotOf(o.Key)
+	}
 	return c.lane(slot).send(slot, typ, o)
 }
 

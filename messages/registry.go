@@ -28,6 +28,13 @@ type Registry struct {
 	byGo   sync.Map // reflect.Type -> *Type
 	byName sync.Map // string -> *Type
 	asked  atomic.Int32
+	recent [64]atomic.Pointer[recent] // Of's latest answers, by Go type
+}
+
+// recent is an answer of Of.
+type recent struct {
+	goType reflect.Type
+	typ    *Type
 }
 
 // NewRegistry makes a registry with the types of the codecs, which are asked
@@ -45,11 +52,25 @@ func NewRegistry(codecs ...Codec) *Registry {
 // Go type.
 func (r *Registry) Of(msg any) (*Type, error) {
 	rt := reflect.TypeOf(msg)
-	if t, ok := r.byGo.Load(rt); ok {
-		return t.(*Type), nil
-	}
 	if rt == nil {
 		return nil, fmt.Errorf("%w: nil", ErrNoCodec)
+	}
+	// A look at the latest answers costs a tenth of one into the map.
+	slot := &r.recent[reflect.ValueOf(rt).Pointer()>>5%uintptr(len(r.recent))]
+	if e := slot.Load(); e != nil && e.goType == rt {
+		return e.typ, nil
+	}
+	t, err := r.of(rt, msg)
+	if err == nil {
+		slot.Store(&recent{rt, t})
+	}
+	return t, err
+}
+
+// of is Of without the latest answers.
+func (r *Registry) of(rt reflect.Type, msg any) (*Type, error) {
+	if t, ok := r.byGo.Load(rt); ok {
+		return t.(*Type), nil
 	}
 	for i, c := range r.codecs {
 		name, ok := c.TypeName(msg)

@@ -93,6 +93,10 @@ func grow(b []byte, n int) []byte {
 	return nb
 }
 
+// decodeFresh decodes into a message that is empty: merging into it saves
+// clearing it first.
+var decodeFresh = proto.UnmarshalOptions{Merge: true, AllowPartial: true, RecursionLimit: maxDepth}
+
 // Decode makes a message from its encoding. body may be reused afterwards.
 func (t *Type) Decode(body []byte) (any, error) {
 	switch {
@@ -107,8 +111,7 @@ func (t *Type) Decode(body []byte) (any, error) {
 		return m, nil
 	case t.proto != nil:
 		m := t.proto.New().Interface()
-		// The message is fresh: merging into it saves clearing it first.
-		if err := (proto.UnmarshalOptions{Merge: true, AllowPartial: true, RecursionLimit: maxDepth}).Unmarshal(body, m); err != nil {
+		if err := decodeFresh.Unmarshal(body, m); err != nil {
 			return nil, fmt.Errorf("messages: decoding %s: %w", t.Name, err)
 		}
 		return m, nil

@@ -25,7 +25,8 @@ func nested(n int) []byte {
 // make it. It can contain itself.
 type fast struct {
 	*structpb.Value
-	size int // SizeVT lies by this much
+	size  int // SizeVT lies by this much
+	input []byte
 }
 
 type fastType struct{ protoreflect.MessageType }
