@@ -20,6 +20,7 @@ import (
 
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
+	"github.com/maquis-go/maquis/channelmgr/transport"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/roster"
@@ -32,18 +33,19 @@ func TestMain(m *testing.M) {
 
 // cluster is a set of nodes on one network, on virtual time.
 type cluster struct {
-	t     *testing.T
-	net   *network
-	nodes map[string]*node
-	lives int
+	t      *testing.T
+	memory *transport.Memory
+	faults *transport.Faults
+	nodes  map[string]*node
+	lives  int
 }
 
 // bubble runs a test on virtual time and stops all its nodes at the end.
 func bubble(t *testing.T, test func(t *testing.T, c *cluster)) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{t: t, net: newNetwork(), nodes: make(map[string]*node)}
+		c := &cluster{t: t, memory: transport.NewMemory(), faults: transport.NewFaults(1), nodes: make(map[string]*node)}
 		defer func() {
-			c.net.heal()
+			c.faults.Heal()
 			for _, n := range c.nodes {
 				n.crash()
 			}
@@ -94,7 +96,7 @@ func (c *cluster) startAt(at, name string, seeds []string, opts ...func(*Config)
 		system: actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }))}
 	n.reg, err = channelmgr.New(channelmgr.Config{
 		System: n.system, Self: overlay.Peer{Name: name, Incarnation: overlay.Incarnation(1000 + c.lives)}, Cluster: "c", Security: sec,
-		Transport: c.net.node(name), Listen: at, Types: messages.NewRegistry(), Logger: quiet,
+		Transport: c.faults.Node(name, c.memory), Listen: at, Types: messages.NewRegistry(), Logger: quiet,
 		Timing: channelmgr.Timing{SilentAfter: 2 * time.Second, DialTimeout: time.Second},
 	})
 	require.NoError(c.t, err)

@@ -223,14 +223,14 @@ func TestForceLeave(t *testing.T) {
 func TestPartialPartition(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
-		c.net.cut("a", "b")
+		c.faults.Cut("a", "b")
 		c.pass(2 * time.Minute)
 		for _, x := range n {
 			require.Len(t, x.svc.View().Members, 3)
 			require.Empty(t, x.told("down", "left", "gone"))
 		}
 		require.False(t, n[0].reg.Session("b").Linked())
-		c.net.heal()
+		c.faults.Heal()
 		for _, x := range n {
 			x.sees("a", "b", "c")
 		}
@@ -244,13 +244,13 @@ func TestHalvesMerge(t *testing.T) {
 		n := c.form("a", "b", "c", "d", "e")
 		for _, x := range []string{"a", "b"} {
 			for _, y := range []string{"c", "d", "e"} {
-				c.net.cut(x, y)
+				c.faults.Cut(x, y)
 			}
 		}
 		n[0].sees("a", "b")
 		n[4].sees("c", "d", "e")
 		c.pass(time.Hour)
-		c.net.heal()
+		c.faults.Heal()
 		healed := time.Now()
 		for _, x := range n {
 			x.sees("a", "b", "c", "d", "e")
@@ -270,7 +270,7 @@ func TestBrokenLinks(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		for range 3 {
-			c.net.breakLinks("a", "b")
+			c.faults.Reset("a", "b")
 			n[0].sees("a", "b", "c")
 			n[1].sees("a", "b", "c")
 		}
@@ -286,11 +286,11 @@ func TestWronglyDownReturns(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		n := c.form("a", "b", "c")
 		n[0].send(n[2], 0, 10)
-		c.net.cut("a", "c")
-		c.net.cut("b", "c")
+		c.faults.Cut("a", "c")
+		c.faults.Cut("b", "c")
 		n[0].sees("a", "b")
 		n[1].sees("a", "b")
-		c.net.heal()
+		c.faults.Heal()
 		for _, x := range n {
 			x.sees("a", "b", "c")
 		}

@@ -113,7 +113,7 @@ func TestChannelManagerDiesOnOrders(t *testing.T) {
 					_ = n[0].svc.Join(ctx, []string{addr("x")})
 				}
 				n[0].send(n[1], 0, 10)
-				c.net.breakLinks("a", "b")
+				c.faults.Reset("a", "b")
 				c.pass(time.Minute)
 				require.Equal(t, 1, n[0].strikes())
 				for _, x := range n {
@@ -258,10 +258,10 @@ func TestLostAnswerToConnect(t *testing.T) {
 		n := c.form("a", "b", "c")
 		n[0].strike("channels", "*messages.LinkFailed")
 		n[1].strike("channels", "*messages.LinkFailed")
-		c.net.cut("a", "b")
+		c.faults.Cut("a", "b")
 		c.pass(30 * time.Second)
 		require.Equal(t, 2, n[0].strikes()+n[1].strikes())
-		c.net.heal()
+		c.faults.Heal()
 		for _, x := range n {
 			x.sees("a", "b", "c")
 		}
