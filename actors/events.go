@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -53,6 +54,12 @@ type (
 		seq
 		Old, New Member
 	}
+	// Isolated tells that no link to any member has been up since then; the
+	// seeds are being tried.
+	Isolated struct {
+		seq
+		Since time.Time
+	}
 	// PeerRefused tells that a contact could not be reached or refused this
 	// node.
 	PeerRefused struct {
@@ -89,6 +96,8 @@ func convert(e peerservice.Event, n seq, where []Filter) Event {
 		return pick(memberOf(e.Member), &NodeLeft{n, memberOf(e.Member)})
 	case peerservice.Updated:
 		return pick(memberOf(e.New), &MemberUpdated{n, memberOf(e.Old), memberOf(e.New)})
+	case peerservice.Isolated:
+		return &Isolated{n, e.Since}
 	case peerservice.Refused:
 		return &PeerRefused{n, e.Contact, e.Reason}
 	}
