@@ -58,6 +58,10 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	    echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
 
+.PHONY: suspend
+suspend: ## a process suspended for 30 s is down, then back with a new generation
+	$(GO) test -run Suspend -v -count 1 ./cmd/demo -suspended 30s
+
 .PHONY: invariants
 invariants: ## tests with the machines' invariants checked after every step
 	$(GO) test -tags invariants -timeout 10m ./...

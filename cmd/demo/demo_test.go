@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -173,6 +174,37 @@ func TestNodes(t *testing.T) {
 	a.wait("up b generation 2")
 	require.NoError(t, c.Process.Kill())
 	a.wait("down b")
+}
+
+var suspended = flag.Duration("suspended", 12*time.Second, "how long TestSuspend stops a process")
+
+// A process that is suspended for a second is nobody's concern; for longer, it
+// is declared down, and back with a new generation when it goes on.
+func TestSuspend(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as the process is suspended")
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("a secret of the demo's test\n"), 0o600))
+	a := startNode(t, "--name", "a", "--listen", "127.0.0.1:0", "--secret-file", secret)
+	addr := strings.TrimPrefix(a.wait("listening a on "), "listening a on ")
+	b := startNode(t, "--name", "b", "--listen", "127.0.0.1:0", "--secret-file", secret, "--seed", addr)
+	a.wait("up b")
+
+	require.NoError(t, b.Process.Signal(syscall.SIGSTOP))
+	time.Sleep(time.Second)
+	require.NoError(t, b.Process.Signal(syscall.SIGCONT))
+	fmt.Fprintln(a.in, "send b still there?")
+	require.Equal(t, "answer b hello, still there?", a.wait(""), "nothing else is told")
+
+	require.NoError(t, b.Process.Signal(syscall.SIGSTOP))
+	over := time.After(*suspended)
+	a.wait("down b")
+	<-over
+	require.NoError(t, b.Process.Signal(syscall.SIGCONT))
+	a.wait("up b generation 2")
+	fmt.Fprintln(a.in, "send b again?")
+	a.wait("answer b hello, again?")
 }
 
 type nodeProcess struct {
