@@ -29,7 +29,7 @@ bench: ## benchmarks in this module
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: bench-compare
-bench-compare: ## beside protoactor's remote: two processes a measure, some ten minutes; writes docs/results/bench.md
+bench-compare: ## beside protoactor's remote: two processes a measure, some fifteen minutes; writes docs/results/bench.md
 	cd bench && $(GO) run . -out ../docs/results/bench.md
 
 .PHONY: parity

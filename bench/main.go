@@ -1,7 +1,7 @@
 // Command bench compares Maquis with protoactor's own remote: two processes a
 // measure, stacks interleaved in one run, medians of several passes.
 //
-//	go run . -out ../docs/results/bench.md        # some ten minutes
+//	go run . -out ../docs/results/bench.md        # some fifteen minutes
 //	go run . -passes 1 -duration 500ms -only 64   # a quick look
 package main
 
@@ -25,21 +25,29 @@ var measures = []struct {
 	p      params
 	stacks []string
 }{
-	{"64 B one-way x16, protobuf", params{kind: "oneway", size: 64, senders: 16}, all},
+	{"64 B one-way x16, protobuf", params{kind: "oneway", size: 64, senders: 16}, withRaw},
 	{"64 B one-way x16, VT", params{kind: "oneway", size: 64, senders: 16, vt: true}, all},
-	{"64 B one-way x1, protobuf", params{kind: "oneway", size: 64, senders: 1}, all},
-	{"1 KiB one-way x16, protobuf", params{kind: "oneway", size: 1 << 10, senders: 16}, all},
-	{"64 KiB one-way x1, protobuf", params{kind: "oneway", size: 64 << 10, senders: 1}, all},
+	{"64 B one-way x1, protobuf", params{kind: "oneway", size: 64, senders: 1}, withRaw},
+	{"64 B one-way x1, VT", params{kind: "oneway", size: 64, senders: 1, vt: true}, all},
+	{"1 KiB one-way x16, protobuf", params{kind: "oneway", size: 1 << 10, senders: 16}, withRaw},
+	{"1 KiB one-way x1, protobuf", params{kind: "oneway", size: 1 << 10, senders: 1}, withRaw},
+	{"64 KiB one-way x16, protobuf", params{kind: "oneway", size: 64 << 10, senders: 16}, withRaw},
 	{"64 KiB one-way x16, protobuf, 4 lanes", params{kind: "oneway", size: 64 << 10, senders: 16, channel: "lanes"}, all},
-	{"1 outstanding, future, protobuf", params{kind: "request", size: 64, senders: 1}, all},
+	{"64 KiB one-way x1, protobuf", params{kind: "oneway", size: 64 << 10, senders: 1}, withRaw},
+	{"1 outstanding, future, protobuf", params{kind: "request", size: 64, senders: 1}, withRaw},
 	{"1 outstanding, future, VT", params{kind: "request", size: 64, senders: 1, vt: true}, all},
-	{"256 outstanding, futures, protobuf", params{kind: "request", size: 64, senders: 256}, all},
+	{"16 outstanding, futures, protobuf", params{kind: "request", size: 64, senders: 16}, withRaw},
+	{"16 outstanding, futures, VT", params{kind: "request", size: 64, senders: 16, vt: true}, all},
+	{"256 outstanding, futures, protobuf", params{kind: "request", size: 64, senders: 256}, withRaw},
 	{"256 outstanding, futures, VT", params{kind: "request", size: 64, senders: 256, vt: true}, all},
 	{"256 outstanding, Call (protoactor: futures)", params{kind: "call", size: 64, senders: 256}, all},
 	{"64 B ping beside 1 MiB bulk", params{kind: "ping", size: 64, senders: 1}, all},
 }
 
-var all = []string{"protoactor", "maquis-insecure", "maquis"}
+var (
+	all     = []string{"protoactor", "maquis-insecure", "maquis"}
+	withRaw = []string{"protoactor", "maquis-insecure", "maquis", "raw TCP"}
+)
 
 func main() {
 	role := flag.String("role", "", "internal: server or client")
@@ -69,6 +77,10 @@ func main() {
 	}
 	switch *role {
 	case "server":
+		if *stack == "raw TCP" {
+			check(rawServe())
+			return
+		}
 		p := measures[*index].p
 		n, err := start(*stack, "", p.size)
 		check(err)
@@ -78,6 +90,12 @@ func main() {
 	case "client":
 		p := measures[*index].p
 		p.duration = *duration
+		if *stack == "raw TCP" {
+			r, err := rawRun(*addr, p)
+			check(err)
+			check(json.NewEncoder(os.Stdout).Encode(r))
+			return
+		}
 		if *stack == "protoactor" && p.kind == "call" {
 			p.kind = "request"
 		}

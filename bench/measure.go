@@ -95,6 +95,7 @@ func run(n *node, p params) result {
 func oneway(n *node, p params, d time.Duration, stop *atomic.Bool) result {
 	limit := int64(max(8, window(p.size)/p.senders))
 	end := time.Now().Add(d + 200*time.Millisecond)
+	payload := make([]byte, p.size)
 	var total atomic.Int64
 	var wg sync.WaitGroup
 	begin := make(chan struct{})
@@ -131,7 +132,7 @@ func oneway(n *node, p params, d time.Duration, stop *atomic.Bool) result {
 						return
 					}
 				}
-				n.system.Root.Send(pid, message1(p))
+				n.system.Root.Send(pid, around(payload, p.vt))
 			}
 		}()
 	}
@@ -143,25 +144,18 @@ func oneway(n *node, p params, d time.Duration, stop *atomic.Bool) result {
 	return result{Messages: total.Load(), Seconds: secs, BulkMBs: float64(total.Load()) * float64(p.size) / secs / 1e6}
 }
 
-var payloads sync.Map
-
-// message1 makes a fresh message around a shared payload, as an application
-// would.
-func message1(p params) proto.Message {
-	v, ok := payloads.Load(p.size)
-	if !ok {
-		v, _ = payloads.LoadOrStore(p.size, make([]byte, p.size))
+// around makes a fresh message around a shared payload, as an application would.
+func around(payload []byte, vt bool) proto.Message {
+	if vt {
+		return &Fast{Value: payload}
 	}
-	if p.vt {
-		return &Fast{Value: v.([]byte)}
-	}
-	return wrapperspb.Bytes(v.([]byte))
+	return wrapperspb.Bytes(payload)
 }
 
 func requests(n *node, p params) result {
 	pid := n.pid("echo", p.channel)
 	msg := message(p)
-	one := func() error {
+	return outstanding(p, func(int) error {
 		if p.kind == "call" {
 			if p.vt {
 				_, err := maquis.Call[*Fast](context.Background(), n.d, pid, msg)
@@ -171,9 +165,14 @@ func requests(n *node, p params) result {
 			return err
 		}
 		return n.system.Root.RequestFuture(pid, msg, 10*time.Second).Wait()
-	}
+	})
+}
+
+// outstanding makes requests one after another from as many goroutines as
+// requests shall be outstanding, and takes their times.
+func outstanding(p params, one func(i int) error) result {
 	for range 200 {
-		if err := one(); err != nil {
+		if err := one(0); err != nil {
 			return result{}
 		}
 	}
@@ -183,13 +182,13 @@ func requests(n *node, p params) result {
 	var mu sync.Mutex
 	var times []time.Duration
 	var wg sync.WaitGroup
-	for range p.senders {
+	for i := range p.senders {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
 			var mine []time.Duration
 			for t := time.Now(); t.Before(end); {
-				if one() != nil {
+				if one(i) != nil {
 					break
 				}
 				now := time.Now()

@@ -151,11 +151,28 @@ type inTables struct {
 	targets  []*Target
 	senders  []string
 	pids     []*actor.PID // of senders, made on first use
-	channels [256]*inbound
-	ahead    int        // bytes of further frames that have arrived
-	data     frame.Data // the reader's
-	m        Incoming   // the reader's
-	loose    Target     // for a target that is not interned
+	channels []*inbound   // by id, as far as they are defined
+	busy     bool         // more than heartbeats came with the last read
+	ahead    int          // bytes of further frames that have arrived
+	data     frame.Data   // the reader's
+	m        Incoming     // the reader's
+	loose    Target       // for a target that is not interned
+}
+
+// channel returns the channel of an id, or nil.
+func (in *inTables) channel(id uint8) *inbound {
+	if int(id) < len(in.channels) {
+		return in.channels[id]
+	}
+	return nil
+}
+
+// setChannel stores the channel of an id.
+func (in *inTables) setChannel(id uint8, c *inbound) {
+	for int(id) >= len(in.channels) {
+		in.channels = append(in.channels, nil)
+	}
+	in.channels[id] = c
 }
 
 // linkType is a type that a link's peer has interned.

@@ -64,42 +64,51 @@ func (l *link) fail(why messages.Reason, err error) {
 // holders that the link is up.
 func (l *link) start() {
 	if l.started.CompareAndSwap(false, true) {
-		r := l.s.r
-		if tracked := r.track(); tracked {
-			go func() {
-				defer r.wg.Done()
-				l.run()
-			}()
-		} else {
-			go l.run() // its stream is closed: it ends at once
-		}
+		tracked := l.s.r.track() // if not, its stream is closed: it ends at once
+		go l.run(tracked)
 	}
 }
 
-// run is the reader's goroutine from beginning to end.
-func (l *link) run() {
-	r := l.s.r
+// run is the reader's goroutine at its beginning.
+func (l *link) run(tracked bool) {
 	if l.previous != nil {
 		<-l.previous.done // what came on the old link is delivered first
 		l.previous = nil
 	}
-	now := int64(r.now())
+	now := int64(l.s.r.now())
 	l.lastRead.Store(now)
 	l.lastWrite.Store(now)
+	rb := new(readBuffer)
+	rb.b = rb.idle[:]
+	l.serve(rb, tracked)
+}
+
+// serve reads to the link's end. Once the link has come to rest it goes on in
+// a goroutine of its own: a stack that has grown for the messages of a busy
+// time would not shrink again.
+func (l *link) serve(rb *readBuffer, tracked bool) {
+	r := l.s.r
 	if !l.failed.Load() {
-		if err := l.read(); err != nil {
-			var fe *frameError
-			if errors.As(err, &fe) {
-				l.sendClose(fe.reason)
-				l.fail(fe.reason, err)
-			} else {
-				l.fail(reasonOf(err), err)
-			}
+		err := l.read(rb)
+		if err == errRests {
+			go l.serve(rb, tracked)
+			return
+		}
+		rb.free()
+		var fe *frameError
+		if errors.As(err, &fe) {
+			l.sendClose(fe.reason)
+			l.fail(fe.reason, err)
+		} else {
+			l.fail(reasonOf(err), err)
 		}
 	}
 	l.s.drained(l)
 	close(l.done)
 	r.linkEnded(l)
+	if tracked {
+		r.wg.Done()
+	}
 }
 
 // releaseSegs gives back the memory of what was written.

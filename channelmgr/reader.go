@@ -2,6 +2,7 @@ package channelmgr
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
 
 	"github.com/maquis-go/maquis/channelmgr/frame"
@@ -84,12 +85,13 @@ func (rb *readBuffer) free() {
 	rb.b, rb.r, rb.w = rb.idle[:], 0, 0
 }
 
-// read parses frames until the link ends or the peer violates the protocol.
-// Parsing happens in place; what is kept is copied.
-func (l *link) read() (err error) {
-	rb := new(readBuffer)
-	rb.b = rb.idle[:]
-	defer rb.free()
+// errRests ends read on a control link on which nothing but heartbeats came
+// since other frames did.
+var errRests = errors.New("channelmgr: the link rests")
+
+// read parses frames until the link ends, rests or the peer violates the
+// protocol. Parsing happens in place; what is kept is copied.
+func (l *link) read(rb *readBuffer) error {
 	limit := frame.MaxData
 	if l.control {
 		limit = frame.MaxControl
@@ -106,6 +108,7 @@ func (l *link) read() (err error) {
 				last = len(rb.b)
 			}
 			rb.w += n
+			busy := false
 			for {
 				raw, size, err := frame.Next(rb.b[rb.r:rb.w], limit)
 				if err != nil {
@@ -115,12 +118,22 @@ func (l *link) read() (err error) {
 					break
 				}
 				l.in.ahead = rb.w - rb.r - size
+				if kind := frame.Kind(raw[4]); kind != frame.KindPing && kind != frame.KindPong {
+					busy = true
+				}
 				if err := l.frame(raw); err != nil {
 					return err
 				}
 				rb.r += size
 			}
 			rb.settle(last)
+			if l.control && rb.r == rb.w && err == nil {
+				rests := l.in.busy && !busy
+				l.in.busy = busy
+				if rests {
+					return errRests
+				}
+			}
 			if rb.w-rb.r >= 4 {
 				rb.need(4 + int(binary.BigEndian.Uint32(rb.b[rb.r:])))
 			}
@@ -168,7 +181,7 @@ func (l *link) frame(raw []byte) error {
 		if err != nil {
 			return asFrameError(err)
 		}
-		if c := l.in.channels[u.Channel]; c != nil {
+		if c := l.in.channel(u.Channel); c != nil {
 			l.s.update(c.name, u.Slot, u)
 		} else if name := fixedChannel(u.Channel); name != "" {
 			l.s.update(name, u.Slot, u)
@@ -274,14 +287,14 @@ func (l *link) onDefine(d frame.Define) error {
 		l.in.senders = append(l.in.senders, d.Text)
 		l.in.pids = append(l.in.pids, nil)
 	case frame.TableChannel:
-		if d.ID < 2 || d.ID > MaxChannels+1 || l.in.channels[d.ID] != nil {
+		if d.ID < 2 || d.ID > MaxChannels+1 || l.in.channel(uint8(d.ID)) != nil {
 			return badFrame(messages.ReasonBadFrame, "a channel's id that is taken or too large")
 		}
 		c := l.s.inbound(d.Text)
 		if c == nil {
 			return badFrame(messages.ReasonLimit, "more channels than the protocol carries")
 		}
-		l.in.channels[d.ID] = c
+		l.in.setChannel(uint8(d.ID), c)
 	default:
 		return badFrame(messages.ReasonBadFrame, "an unknown table")
 	}
@@ -290,12 +303,12 @@ func (l *link) onDefine(d frame.Define) error {
 
 // channel returns the inbound side of a channel id of this link.
 func (l *link) channel(id uint8) (*inbound, error) {
-	if c := l.in.channels[id]; c != nil {
+	if c := l.in.channel(id); c != nil {
 		return c, nil
 	}
 	if id == 1 {
 		c := l.s.inbound(DataChannel)
-		l.in.channels[1] = c
+		l.in.setChannel(1, c)
 		return c, nil
 	}
 	return nil, badFrame(messages.ReasonBadFrame, "a channel that was not defined")

@@ -280,7 +280,7 @@ func (l *link) onSession(m frame.Session) {
 	defer s.mu.Unlock()
 	if s.inEpoch != 0 && s.inEpoch != m.Epoch {
 		s.in = make(map[string]*inbound)
-		clear(l.in.channels[:])
+		clear(l.in.channels)
 	}
 	s.inEpoch = m.Epoch
 }
@@ -302,7 +302,7 @@ func (l *link) onEnd(e frame.End) error {
 // onUndelivered takes the peer's report that a message of ours did not arrive.
 func (l *link) onUndelivered(u frame.Undelivered) {
 	name := fixedChannel(u.Channel)
-	if c := l.in.channels[u.Channel]; c != nil {
+	if c := l.in.channel(u.Channel); c != nil {
 		name = c.name
 	}
 	report := Undelivered{Session: l.s, Channel: name, Target: u.Target, TypeName: u.Type, Reason: u.Reason, Remote: true}

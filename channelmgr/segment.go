@@ -2,16 +2,25 @@ package channelmgr
 
 import "sync"
 
-// blockSize is the size of the pooled blocks in which small frames queue up.
-const blockSize = 64 << 10
+// Sizes of the pooled blocks in which small frames queue up. What is queued
+// first gets a small one: a heartbeat to each of a thousand peers at once must
+// not take a thousand large ones.
+const (
+	blockSize = 64 << 10
+	smallSize = 1 << 10
+)
 
-var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
+var (
+	blocks      = sync.Pool{New: func() any { return new([blockSize]byte) }}
+	smallBlocks = sync.Pool{New: func() any { return new([smallSize]byte) }}
+)
 
 // segment is a run of queued bytes: frames in a pooled block, or a large body
 // by reference.
 type segment struct {
 	b       []byte
-	block   *[blockSize]byte // b's memory when it is pooled
+	block   *[blockSize]byte // b's memory when it is a pooled block
+	small   *[smallSize]byte // or a small one
 	body    *body            // released once b is written; set on a body's last piece
 	frames  int              // messages that begin in b
 	foreign bool             // b is (part of) a body: nothing may be appended
@@ -19,13 +28,22 @@ type segment struct {
 
 // release gives the segment's memory back.
 func (s *segment) release() {
-	if s.block != nil {
-		blocks.Put(s.block)
-	}
+	s.unpool()
 	if s.body != nil {
 		s.body.release()
 	}
 	*s = segment{}
+}
+
+// unpool gives a pooled block back.
+func (s *segment) unpool() {
+	if s.block != nil {
+		blocks.Put(s.block)
+	}
+	if s.small != nil {
+		smallBlocks.Put(s.small)
+	}
+	s.block, s.small = nil, nil
 }
 
 // body is a large encoded message that several segments refer to.
@@ -81,8 +99,13 @@ func (q *segments) room(need int) *segment {
 			return s
 		}
 	}
-	blk := blocks.Get().(*[blockSize]byte)
-	q.list = append(q.list, segment{b: blk[:0:blockSize], block: blk})
+	if len(q.list) == 0 && need <= smallSize {
+		blk := smallBlocks.Get().(*[smallSize]byte)
+		q.list = append(q.list, segment{b: blk[:0:smallSize], small: blk})
+	} else {
+		blk := blocks.Get().(*[blockSize]byte)
+		q.list = append(q.list, segment{b: blk[:0:blockSize], block: blk})
+	}
 	return &q.list[len(q.list)-1]
 }
 
@@ -90,9 +113,8 @@ func (q *segments) room(need int) *segment {
 // outgrew its block left it for memory of its own.
 func (q *segments) set(s *segment, b []byte) {
 	q.bytes += len(b) - len(s.b)
-	if s.block != nil && cap(b) != blockSize {
-		blocks.Put(s.block)
-		s.block = nil
+	if cap(b) != cap(s.b) {
+		s.unpool()
 	}
 	s.b = b
 }
