@@ -22,7 +22,7 @@ import (
 
 // node is a registry with its manager, and a receiver that records.
 type node struct {
-	t      *testing.T
+	t      testing.TB
 	reg    *channelmgr.Registry
 	system *actor.ActorSystem
 
@@ -66,7 +66,7 @@ func (n *node) count() int {
 
 func quiet(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func start(t *testing.T, name string, tr transport.Transport, mode handshake.Mode, opts ...func(*channelmgr.Config)) *node {
+func start(t testing.TB, name string, tr transport.Transport, mode handshake.Mode, opts ...func(*channelmgr.Config)) *node {
 	t.Helper()
 	sec, err := handshake.NewSecurity(handshake.SecurityConfig{Mode: mode, Secrets: []string{"a secret of the test, long enough"}, Cluster: "c", Node: name})
 	require.NoError(t, err)
