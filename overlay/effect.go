@@ -21,6 +21,8 @@ const (
 	EffectMeasure
 	EffectNotify
 	EffectReject
+
+	effectNone EffectKind = 0 // done within a Stack
 )
 
 // Effect is one thing that a machine asks its driver to do. It is a flat

@@ -90,10 +90,23 @@ type (
 		Known  uint64 // with messages.ReasonDown: the generation of ours that the peer declared down
 	}
 
-	// Publish asks a broadcast tree to deliver Payload at every node.
+	// Publish asks a broadcast tree to deliver Payload at every node, this one
+	// among them. With ID.Seq zero the tree gives the next number of its own.
+	// A layer of a Stack asks by a notice of this type.
 	Publish struct {
 		ID      MessageID
-		Payload []byte
+		Subject string // which layer the payload is for; the application's are empty
+		Payload []byte // immutable
+	}
+
+	// Delivered is what a broadcast tree notifies of each message, once at each
+	// node; in a Stack it is an event of the other layers.
+	Delivered struct {
+		ID      MessageID
+		Subject string
+		Payload []byte // immutable
+		From    Peer   // the neighbor that brought it; the zero Peer at the origin
+		Hops    int    // links crossed; 0 at the origin
 	}
 
 	// Command is an order of the application to one kind of machine, which
@@ -115,6 +128,7 @@ func (MemberDown) event()   {}
 func (NeighborUp) event()   {}
 func (NeighborDown) event() {}
 func (Publish) event()      {}
+func (Delivered) event()    {}
 func (Command) event()      {}
 
 // MessageID identifies one broadcast: two equal payloads are two broadcasts.

@@ -42,3 +42,50 @@ func TestStackFeedsItsLayers(t *testing.T) {
 		t.Errorf("the effects are %v: the notice first, then what the layer did", out.All())
 	}
 }
+
+// tree is a broadcast tree of one node: what is published is delivered at once.
+type tree struct{ layer }
+
+func (t *tree) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) {
+	t.layer.Step(now, ev, out)
+	if p, ok := ev.(overlay.Publish); ok {
+		out.Notify(overlay.Delivered{ID: p.ID, Subject: p.Subject, Payload: p.Payload})
+	}
+}
+
+// talker publishes once a neighbor is there, and owns nothing.
+type talker struct{ layer }
+
+func (*talker) Owns(overlay.Event) bool { return false }
+
+func (t *talker) Step(_ overlay.Time, ev overlay.Event, out *overlay.Effects) {
+	t.fed = append(t.fed, fmt.Sprintf("%T", ev))
+	if _, ok := ev.(overlay.NeighborUp); ok {
+		out.Notify(overlay.Publish{Subject: "talk", Payload: []byte("hello")})
+	}
+}
+
+func TestStackPublishesOverTheTreeOfAnotherLayer(t *testing.T) {
+	var tr tree
+	var speaker, listener talker
+	s := overlay.NewStack(base{}, &tr, &speaker, &listener)
+	var out overlay.Effects
+	s.Step(0, overlay.LinkUp{Peer: overlay.Peer{Name: "a", Incarnation: 1}}, &out)
+	for _, fed := range []struct {
+		got  []string
+		want string
+	}{
+		{tr.fed, "[overlay.NeighborUp overlay.Publish overlay.Publish]"},
+		{speaker.fed, "[overlay.NeighborUp overlay.Delivered overlay.Delivered]"},
+		{listener.fed, "[overlay.NeighborUp overlay.Delivered overlay.Delivered]"},
+	} {
+		if got := fmt.Sprint(fed.got); got != fed.want {
+			t.Errorf("a layer was fed %s, want %s", got, fed.want)
+		}
+	}
+	for _, e := range out.All() {
+		if _, ok := e.Notice.(overlay.Publish); ok && e.Kind == overlay.EffectNotify {
+			t.Error("Publish reached the driver: it was done within the stack")
+		}
+	}
+}
