@@ -13,7 +13,8 @@ type EffectKind uint8
 
 // The verbs.
 const (
-	EffectSend EffectKind = iota + 1
+	EffectNone EffectKind = iota // nothing is left to do: a Stack did it
+	EffectSend
 	EffectConnect
 	EffectDisconnect
 	EffectSetTimer
@@ -21,8 +22,6 @@ const (
 	EffectMeasure
 	EffectNotify
 	EffectReject
-
-	effectNone EffectKind = 0 // done within a Stack
 )
 
 // Effect is one thing that a machine asks its driver to do. It is a flat

@@ -63,7 +63,7 @@ func (s *Stack) Step(now Time, ev Event, out *Effects) {
 			k++
 		}
 		if out.list[i].Kind == EffectNotify && s.feed(s.spans[k].writer, now, out.list[i].Notice, out) {
-			out.list[i].Kind = effectNone
+			out.list[i].Kind = EffectNone
 		}
 	}
 }

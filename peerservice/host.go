@@ -145,6 +145,7 @@ func (h *host) step(ev overlay.Event) {
 
 func (h *host) execute(e overlay.Effect) {
 	switch e.Kind {
+	case overlay.EffectNone:
 	case overlay.EffectSend:
 		if err := h.registry.SendOverlay(h.instance, e.Peer, e.Msg); err != nil {
 			h.count("unsent_" + h.instance)
