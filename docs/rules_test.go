@@ -28,6 +28,15 @@ var mayImport = map[string][]string{
 	"overlay/roster":       {"overlay", "messages"},
 	"overlay/fullmesh":     {"overlay", "messages"},
 	"overlay/overlaytest":  {"overlay", "messages"},
+	"overlay/hyparview":    {"overlay", "messages"},
+	"overlay/xbot":         {"overlay", "messages", "overlay/hyparview"},
+	"overlay/scamp":        {"overlay", "messages"},
+	"overlay/clientserver": {"overlay", "messages"},
+	"overlay/static":       {"overlay", "messages"},
+	"overlay/plumtree":     {"overlay", "messages"},
+	"overlay/sim":          {"overlay", "messages"},
+	"overlay/sim/baseline": {"overlay", "messages", "overlay/sim"},
+	"overlay/sim/scenario": {"overlay", "overlay/", "messages"},
 	"channelmgr/frame":     {"overlay", "messages"},
 	"channelmgr/flow":      {"overlay", "messages"},
 	"channelmgr/transport": {},
@@ -42,7 +51,8 @@ var mayImport = map[string][]string{
 
 // pure are the packages that hold machines: no input or output, no clock, no
 // goroutine, no lock.
-var pure = []string{"overlay", "overlay/roster", "overlay/fullmesh", "channelmgr/flow", "channelmgr/frame", "peerservice/route"}
+var pure = []string{"overlay", "overlay/roster", "overlay/fullmesh", "overlay/hyparview", "overlay/xbot", "overlay/scamp",
+	"overlay/clientserver", "overlay/static", "overlay/plumtree", "channelmgr/flow", "channelmgr/frame", "peerservice/route"}
 
 type pkg struct {
 	ImportPath, Dir, Doc string
