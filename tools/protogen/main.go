@@ -44,11 +44,16 @@ func generate(file, out string) error {
 	if err != nil {
 		return err
 	}
-	d := protodesc.ToFileDescriptorProto(files[0])
+	var all []*descriptorpb.FileDescriptorProto // imports first
+	imports := files[0].Imports()
+	for i := range imports.Len() {
+		all = append(all, protodesc.ToFileDescriptorProto(imports.Get(i)))
+	}
+	all = append(all, protodesc.ToFileDescriptorProto(files[0]))
 	gen, err := protogen.Options{}.New(&pluginpb.CodeGeneratorRequest{
 		FileToGenerate:  []string{name},
 		Parameter:       proto.String("paths=source_relative"),
-		ProtoFile:       []*descriptorpb.FileDescriptorProto{d},
+		ProtoFile:       all,
 		CompilerVersion: &pluginpb.Version{Major: proto.Int32(3), Minor: proto.Int32(21), Patch: proto.Int32(12)},
 	})
 	if err != nil {
