@@ -8,8 +8,32 @@ import (
 
 // View is a small set of peers, at most one life of each name, in the order in
 // which they came: so that choices from it depend on the dice alone. Searches
-// are linear, which is what views of some dozens want. The zero value is empty.
-type View struct{ peers []Peer }
+// are linear, over keys that lie close together, which is what views of some
+// dozens want. The zero value is empty.
+type View struct {
+	peers []Peer
+	keys  []uint32 // of the names, in the same order
+}
+
+// key is FNV-1a.
+func key(name string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return h
+}
+
+// index finds a name, or returns -1.
+func (v *View) index(name string) int {
+	k := key(name)
+	for i := range v.keys {
+		if v.keys[i] == k && v.peers[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
 
 // Len returns the number of peers.
 func (v *View) Len() int { return len(v.peers) }
@@ -20,43 +44,40 @@ func (v *View) All() []Peer { return v.peers }
 
 // Find returns the life of a name that is in the view.
 func (v *View) Find(name string) (Peer, bool) {
-	for i := range v.peers {
-		if v.peers[i].Name == name {
-			return v.peers[i], true
-		}
+	if i := v.index(name); i >= 0 {
+		return v.peers[i], true
 	}
 	return Peer{}, false
 }
 
 // Has reports whether this life of p is in the view.
 func (v *View) Has(p Peer) bool {
-	q, ok := v.Find(p.Name)
-	return ok && q.Same(p)
+	i := v.index(p.Name)
+	return i >= 0 && v.peers[i].Incarnation == p.Incarnation
 }
 
 // Add puts p at the end, in place of another life of its name, and reports
 // whether this life was not there.
 func (v *View) Add(p Peer) bool {
-	for i := range v.peers {
-		if v.peers[i].Name == p.Name {
-			was := v.peers[i].Same(p)
-			v.peers[i] = p
-			return !was
-		}
+	if i := v.index(p.Name); i >= 0 {
+		was := v.peers[i].Incarnation == p.Incarnation
+		v.peers[i] = p
+		return !was
 	}
 	v.peers = append(v.peers, p)
+	v.keys = append(v.keys, key(p.Name))
 	return true
 }
 
 // Remove takes this life of p out and reports whether it was there.
 func (v *View) Remove(p Peer) bool {
-	for i := range v.peers {
-		if v.peers[i].Same(p) {
-			v.peers = slices.Delete(v.peers, i, i+1)
-			return true
-		}
+	i := v.index(p.Name)
+	if i < 0 || v.peers[i].Incarnation != p.Incarnation {
+		return false
 	}
-	return false
+	v.peers = slices.Delete(v.peers, i, i+1)
+	v.keys = slices.Delete(v.keys, i, i+1)
+	return true
 }
 
 // Random draws one peer that keep accepts; nil accepts all.

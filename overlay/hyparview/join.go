@@ -1,0 +1,159 @@
+package hyparview
+
+import (
+	"slices"
+	"time"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// join takes new contacts and joins through them. A node that has neighbors,
+// and so a component of its own, makes room for two first: it takes its
+// component along (see docs/protocols/hyparview.md, "Halves").
+func (m *Machine) join(contacts []overlay.Peer, out *overlay.Effects) {
+	list := slices.DeleteFunc(slices.Clone(contacts), func(p overlay.Peer) bool {
+		return p.Addr == "" || p.Addr == m.cfg.Self.Addr || len(p.Addr) > maxName
+	})
+	if len(list) == 0 {
+		return
+	}
+	m.contacts, m.next, m.tries = list[:min(len(list), maxContacts)], 0, 0
+	if m.waiting {
+		m.waiting = false
+		out.CancelTimer(overlay.Timer{Kind: timerRejoin})
+	}
+	if m.joining() {
+		return
+	}
+	first := m.contacts[0]
+	if slices.ContainsFunc(m.active.All(), func(p overlay.Peer) bool { return p.Addr == first.Addr }) {
+		return
+	}
+	for m.free(overlay.Peer{}) < 2 && m.active.Len() >= 2 {
+		a, ok := m.victim(overlay.Peer{})
+		if !ok {
+			break
+		}
+		b, ok := m.victim(a)
+		if !ok {
+			break
+		}
+		m.giveUp(a, b, out)
+		m.giveUp(b, a, out)
+	}
+	m.contact(out)
+}
+
+func (m *Machine) joining() bool {
+	return slices.ContainsFunc(m.asked, func(a asked) bool { return a.why == forJoin })
+}
+
+// contact asks the next contact; after a round without success it waits.
+func (m *Machine) contact(out *overlay.Effects) {
+	if len(m.contacts) == 0 || m.joining() || m.waiting {
+		return
+	}
+	if m.next == len(m.contacts) {
+		m.next = 0
+		pause := min(m.cfg.RetryMin<<min(m.tries, 16), m.cfg.RetryMax)
+		m.tries++
+		m.waiting = true
+		out.SetTimer(overlay.Timer{Kind: timerRejoin}, pause/2+time.Duration(m.cfg.Rand.Int64N(int64(pause))))
+		m.cfg.Rand.Shuffle(len(m.contacts), func(i, j int) { m.contacts[i], m.contacts[j] = m.contacts[j], m.contacts[i] })
+		return
+	}
+	p := m.contacts[m.next]
+	m.next++
+	m.request++
+	a := asked{peer: overlay.Peer{Addr: p.Addr}, key: p.Addr, why: forJoin, id: m.request, places: 2}
+	m.asked = append(m.asked, a)
+	out.SetTimer(overlay.Timer{Kind: timerRequest, Peer: a.key}, m.cfg.Request)
+	out.Connect(a.peer)
+}
+
+// onJoin takes the newcomer, giving up a neighbor for it if need be, and tells
+// the neighbors (section 4.2).
+func (m *Machine) onJoin(from overlay.Peer, msg *messages.HyparJoin, out *overlay.Effects) {
+	if !m.mayAsk(from, out) {
+		out.Send(from, &messages.HyparNeighborReply{Request: msg.GetRequest()})
+		return
+	}
+	evicted, ok := m.take(from, true, out)
+	out.Send(from, &messages.HyparNeighborReply{Request: msg.GetRequest(), Accepted: ok, Evicted: evicted})
+	if !ok {
+		return
+	}
+	walk := &messages.HyparForwardJoin{Newcomer: ref(from), Ttl: uint32(m.cfg.ActiveWalk)}
+	for _, p := range m.active.All() {
+		if !p.Same(from) {
+			out.Send(p, walk)
+		}
+	}
+}
+
+// onForwardJoin is a step of a newcomer's walk (section 4.2). Where the walk
+// ends the newcomer is offered a place; so it is, in the walk's second half, at
+// a node that has one free.
+func (m *Machine) onForwardJoin(from overlay.Peer, msg *messages.HyparForwardJoin, out *overlay.Effects) {
+	p, ok := peer(msg.GetNewcomer())
+	if !ok || msg.GetTtl() > maxWalk {
+		out.Reject(from, messages.ReasonMalformed)
+		return
+	}
+	if !m.neighbor(from, out) || p.Name == m.cfg.Self.Name {
+		return
+	}
+	ttl := min(int(msg.GetTtl()), m.cfg.ActiveWalk)
+	known := m.concerns(p)
+	if !known && (ttl == 0 || m.active.Len() <= 1 || ttl <= m.cfg.PassiveWalk && m.free(p) > 0) {
+		m.offer(p, out)
+		return
+	}
+	if ttl == m.cfg.PassiveWalk && !known {
+		m.remember(p)
+	}
+	if ttl == 0 {
+		return
+	}
+	if next, ok := m.active.Random(m.cfg.Rand, func(q overlay.Peer) bool { return !q.Same(from) && !q.Same(p) }); ok {
+		out.Send(next, &messages.HyparForwardJoin{Newcomer: msg.GetNewcomer(), Ttl: uint32(ttl - 1)})
+	} else if !known {
+		m.offer(p, out)
+	}
+}
+
+// offer offers a newcomer a place.
+func (m *Machine) offer(p overlay.Peer, out *overlay.Effects) {
+	a := asked{peer: p, key: p.Name, why: forOffer}
+	if m.free(p) > 0 {
+		a.places = 1
+	} else if _, ok := m.victim(p); ok {
+		a.evicts = true
+	} else {
+		return
+	}
+	m.dial(a, out)
+}
+
+// neighbor reports whether a peer is one. If not, it is told so: it believes
+// otherwise, and views are symmetric.
+func (m *Machine) neighbor(p overlay.Peer, out *overlay.Effects) bool {
+	if m.active.Has(p) {
+		return true
+	}
+	if _, ok := m.isParting(p.Name); !ok {
+		out.Send(p, &messages.HyparDisconnect{})
+	}
+	return false
+}
+
+// mayAsk bounds how often a peer can ask us for a place.
+func (m *Machine) mayAsk(p overlay.Peer, out *overlay.Effects) bool {
+	t := m.account(p)
+	if t.asked++; t.asked > perPeriod {
+		out.Reject(p, messages.ReasonLimit)
+		return false
+	}
+	return true
+}
