@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"peerservice/route":    {"overlay", "messages"},
 	"peerservice":          {"channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "peerservice/"},
 	"actors":               {"peerservice", "peerservice/", "channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "actors/"},
-	"cmd/demo":             {"actors", "actors/", "messages", "channelmgr", "overlay"},
+	"cmd/demo":             {"actors", "actors/", "messages", "channelmgr", "overlay", "overlay/sim/"},
 	"docs":                 {},
 }
 

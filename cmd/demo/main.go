@@ -1,6 +1,6 @@
 // Command demo is the demo cluster binary: `demo run` counts words with actors
 // spread over several processes of this machine, `demo node` is one node for a
-// terminal of its own.
+// terminal of its own, `demo sim` runs thousands of nodes in virtual time.
 package main
 
 import (
@@ -25,9 +25,13 @@ func init() {
 
 const usage = `usage: demo run  [--nodes N] [--input PATH]... [--kill K] [--json]
        demo node [--name NAME] [--listen ADDR] [--seed ADDR]... [--secret-file FILE] [--watch NODE/ACTOR] [--json]
+       demo sim  [--overlay NAME] [--tree NAME] [--nodes N] [--seed S] [--cycles C] [--fail F] [--churn K] [--messages M]
+                 [--senders one|random] [--detect send|reset|silence] [--json] [--plot FILE.svg] [--compare REPORT.json]
+       demo sim  --scenario FILE
 
 run   starts N processes that form a cluster and counts words with actors spread over them
 node  is one node; in two terminals, demo node --name a and demo node --name b find each other
+sim   runs thousands of nodes in virtual time: they join, C cycles pass, the part F of them crashes, M messages are broadcast
 `
 
 // Exit statuses.
@@ -58,6 +62,8 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		err = runCluster(ctx, args[1:], out, errw)
 	case args[0] == "node":
 		err = runNode(ctx, args[1:], in, out, errw)
+	case args[0] == "sim":
+		err = runSim(ctx, args[1:], out, errw)
 	case args[0] == workerCommand:
 		err = runWorker(ctx, in)
 	case args[0] == "help" || args[0] == "-h" || args[0] == "--help":

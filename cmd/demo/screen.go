@@ -54,14 +54,26 @@ func (s *screen) progress(p progress) {
 	percent := p.done * 100 / p.chunks
 	switch {
 	case s.bar:
-		s.clear()
-		full := percent * barWidth / 100
-		fmt.Fprintf(s.w, "[%s%s] %3d%%  %d/%d chunks", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), percent, p.done, p.chunks)
-		s.drawn = true
+		s.draw(percent, fmt.Sprintf("%d/%d chunks", p.done, p.chunks))
 	case percent/25 > s.last/25 || s.last < 0:
 		fmt.Fprintf(s.w, "%3d%%  %d of %d chunks\n", percent, p.done, p.chunks)
 	}
 	s.last = percent
+}
+
+func (s *screen) draw(percent int, text string) {
+	s.clear()
+	full := percent * barWidth / 100
+	fmt.Fprintf(s.w, "[%s%s] %3d%%  %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), percent, text)
+	s.drawn = true
+}
+
+// part shows how much of a simulation is done, on a terminal only.
+func (s *screen) part(done, total int) {
+	if percent := min(done*100/max(total, 1), 100); s.bar && percent != s.last {
+		s.draw(percent, "")
+		s.last = percent
+	}
 }
 
 func (s *screen) summary(r result, counts map[string]uint64, work map[string]int) {

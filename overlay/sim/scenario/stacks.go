@@ -1,0 +1,131 @@
+package scenario
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/fullmesh"
+	"github.com/maquis-go/maquis/overlay/hyparview"
+	"github.com/maquis-go/maquis/overlay/sim"
+	"github.com/maquis-go/maquis/overlay/sim/baseline"
+)
+
+// maker makes a machine of one node.
+type maker func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error)
+
+// kind is an overlay that can be simulated.
+type kind struct {
+	name string
+	make func(s *Scenario) maker
+	// members: the overlay is a rule over the list of members, which the
+	// simulation gives it, as the roster does in a node.
+	members bool
+}
+
+var kinds = []kind{
+	{name: "hyparview", make: func(s *Scenario) maker {
+		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+			return hyparview.New(s.hyparview(self, rng))
+		}
+	}},
+	{name: "fullmesh", members: true, make: func(*Scenario) maker {
+		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+			return fullmesh.New(fullmesh.DefaultConfig(self, rng))
+		}
+	}},
+}
+
+// hyparview is the configuration with what the scenario says of views.
+func (s *Scenario) hyparview(self overlay.Peer, rng *rand.Rand) hyparview.Config {
+	c := hyparview.DefaultConfig(self, rng)
+	if s.Active > 0 {
+		c.Active = s.Active
+	}
+	if s.Passive > 0 {
+		c.Passive = s.Passive
+	}
+	return c
+}
+
+// Overlays are the names of the overlays that can be simulated.
+func Overlays() []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// tree is a way to broadcast.
+type tree struct {
+	name string
+	make func(s *Scenario, self overlay.Peer, rng *rand.Rand) (overlay.Layer, error)
+}
+
+var trees = []tree{
+	{name: "flood", make: func(_ *Scenario, self overlay.Peer, _ *rand.Rand) (overlay.Layer, error) {
+		return baseline.NewFlood(self), nil
+	}},
+}
+
+// Trees are the names of the ways to broadcast that can be simulated.
+func Trees() []string {
+	var names []string
+	for _, t := range trees {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// classify tells what a message is for.
+func classify(m proto.Message) sim.Class {
+	switch m.(type) {
+	case *messages.BaseGossip:
+		return sim.Payload
+	}
+	return sim.Membership
+}
+
+// world makes the world of a scenario.
+func (s *Scenario) world() (*sim.World, *kind, error) {
+	k := slices.IndexFunc(kinds, func(k kind) bool { return k.name == s.Overlay })
+	if k < 0 {
+		return nil, nil, fmt.Errorf("scenario: there is no overlay %q; use one of %s", s.Overlay, strings.Join(Overlays(), ", "))
+	}
+	t := slices.IndexFunc(trees, func(t tree) bool { return t.name == s.Tree })
+	if t < 0 {
+		return nil, nil, fmt.Errorf("scenario: there is no tree %q; use one of %s", s.Tree, strings.Join(Trees(), ", "))
+	}
+	make := func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+		base, err := kinds[k].make(s)(self, rng)
+		if err != nil {
+			return nil, err
+		}
+		layer, err := trees[t].make(s, self, rng)
+		if err != nil {
+			return nil, err
+		}
+		return overlay.NewStack(base, layer), nil
+	}
+	// One is made before thousands are.
+	if _, err := make(overlay.Peer{Name: "n0", Addr: "n0", Incarnation: 1}, rand.New(rand.NewPCG(1, 1))); err != nil {
+		return nil, nil, err
+	}
+	w, err := sim.New(sim.Config{
+		Seed: s.Seed, Link: s.model(), Detect: s.detection(), Silent: s.Silent.Std(), Classify: classify, Sizes: s.Sizes, Check: s.Check,
+		Factory: func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
+			m, err := make(self, rng)
+			if err != nil {
+				panic(err) // the one above could be made
+			}
+			return m
+		},
+	})
+	return w, &kinds[k], err
+}
