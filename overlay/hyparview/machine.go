@@ -129,6 +129,7 @@ func (m *Machine) received(from overlay.Peer, ev overlay.Received, out *overlay.
 		out.Reject(from, messages.ReasonSelf)
 		return
 	}
+	before := out.Len()
 	switch msg := ev.Msg.(type) {
 	case *messages.HyparJoin:
 		m.onJoin(from, msg, out)
@@ -149,7 +150,10 @@ func (m *Machine) received(from overlay.Peer, ev overlay.Received, out *overlay.
 	default:
 		out.Reject(from, messages.ReasonUnknownType)
 	}
-	if !m.concerns(from) {
+	released := slices.ContainsFunc(out.All()[before:], func(e overlay.Effect) bool {
+		return e.Kind == overlay.EffectDisconnect && e.Peer.Same(from)
+	})
+	if !released && !m.concerns(from) {
 		m.forget(from, out)
 	}
 }
@@ -160,7 +164,7 @@ func (m *Machine) fired(t overlay.Timer, out *overlay.Effects) {
 		m.tick(out)
 	case timerRequest:
 		if i := m.askedBy(t.Peer); i >= 0 {
-			m.failed(i, out)
+			m.abandon(i, out)
 		}
 	case timerPlace:
 		if m.release(t.Peer, out) {
@@ -212,6 +216,11 @@ func (m *Machine) linkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	p := ev.Peer
 	for i := range m.asked {
 		if a := &m.asked[i]; !a.sent && (a.peer.Same(p) || a.peer.IsContact() && ev.Contact == a.peer.Addr) {
+			if p.Name == m.cfg.Self.Name { // a contact's address is our own
+				out.Disconnect(p, messages.ReasonSelf)
+				m.failed(i, out)
+				return
+			}
 			a.peer = p
 			m.ask(a, out)
 			return
@@ -257,7 +266,7 @@ func (m *Machine) memberDown(p overlay.Peer, out *overlay.Effects) {
 	m.passive.Remove(p)
 	for i := range m.asked {
 		if m.asked[i].peer.Same(p) {
-			m.failed(i, out)
+			m.abandon(i, out)
 			return
 		}
 	}

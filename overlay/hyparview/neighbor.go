@@ -170,7 +170,7 @@ func (m *Machine) onDisconnected(from overlay.Peer, out *overlay.Effects) {
 // dial begins a request: the link first.
 func (m *Machine) dial(a asked, out *overlay.Effects) {
 	if len(m.asked) >= maxAsked || m.askedBy(a.key) >= 0 {
-		return
+		return // one request at a time to each
 	}
 	m.request++
 	a.id = m.request
@@ -209,14 +209,17 @@ func (m *Machine) settle(i int, out *overlay.Effects) asked {
 	return a
 }
 
+// abandon ends a request whose answer does not come.
+func (m *Machine) abandon(i int, out *overlay.Effects) {
+	out.Disconnect(m.asked[i].peer, messages.ReasonTimeout)
+	m.failed(i, out)
+}
+
 // failed ends a request without an answer. A passive peer that cannot be
 // reached is no good (section 4.3); the next one is tried.
 func (m *Machine) failed(i int, out *overlay.Effects) {
 	a := m.settle(i, out)
 	m.passive.Remove(a.peer)
-	if !m.concerns(a.peer) {
-		out.Disconnect(a.peer, messages.ReasonTimeout)
-	}
 	m.promote(out)
 }
 
@@ -316,7 +319,7 @@ func (m *Machine) promote(out *overlay.Effects) {
 			return
 		}
 		p, ok := m.passive.Random(m.cfg.Rand, func(q overlay.Peer) bool {
-			return !slices.Contains(m.tried, q.Name) && !m.concerns(q)
+			return !slices.Contains(m.tried, q.Name) && !m.concerns(q) && m.askedBy(q.Name) < 0
 		})
 		if !ok {
 			break
