@@ -12,6 +12,7 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/fullmesh"
 	"github.com/maquis-go/maquis/overlay/hyparview"
+	"github.com/maquis-go/maquis/overlay/plumtree"
 	"github.com/maquis-go/maquis/overlay/sim"
 	"github.com/maquis-go/maquis/overlay/sim/baseline"
 )
@@ -69,6 +70,13 @@ type tree struct {
 }
 
 var trees = []tree{
+	{name: "plumtree", make: func(_ *Scenario, self overlay.Peer, _ *rand.Rand) (overlay.Layer, error) {
+		c := plumtree.DefaultConfig(self)
+		c.LazyTick = 0 // announcements are counted one by one, as in the paper
+		// What a simulation of thousands has no memory for.
+		c.KeepMessages, c.Origins = 64, 64
+		return plumtree.New(c)
+	}},
 	{name: "flood", make: func(_ *Scenario, self overlay.Peer, _ *rand.Rand) (overlay.Layer, error) {
 		return baseline.NewFlood(self), nil
 	}},
@@ -86,8 +94,10 @@ func Trees() []string {
 // classify tells what a message is for.
 func classify(m proto.Message) sim.Class {
 	switch m.(type) {
-	case *messages.BaseGossip:
+	case *messages.BaseGossip, *messages.PlumGossip:
 		return sim.Payload
+	case *messages.PlumIHave, *messages.PlumGraft, *messages.PlumPrune:
+		return sim.Control
 	}
 	return sim.Membership
 }

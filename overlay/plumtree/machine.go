@@ -1,0 +1,426 @@
+package plumtree
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// Timers: a message that was announced and has not come; announcements that are
+// to go out; the counts of what neighbors asked for begin anew.
+const (
+	timerMissing overlay.TimerKind = "plum-missing"
+	timerLazy    overlay.TimerKind = "plum-lazy"
+	timerCounts  overlay.TimerKind = "plum-counts"
+)
+
+// key names a message in tables; incarnations are random, so names add nothing.
+type key struct{ incarnation, seq uint64 }
+
+// mask is a set of neighbors by their slots.
+type mask [maxNeighbors / 64]uint64
+
+func (m *mask) has(slot int) bool { return m[slot/64]&(1<<(slot%64)) != 0 }
+func (m *mask) set(slot int)      { m[slot/64] |= 1 << (slot % 64) }
+func (m *mask) clear(slot int)    { m[slot/64] &^= 1 << (slot % 64) }
+
+// neighbor is a link that trees may use. A slot is free if the name is empty.
+type neighbor struct {
+	peer   overlay.Peer
+	lazy   []*messages.PlumID // announcements that wait for the tick
+	grafts int                // messages asked for since the counts began
+}
+
+// tree is which links are lazy in the tree of one node. All others are eager.
+type tree struct {
+	lazy mask
+	used overlay.Time
+}
+
+// missing is a message that was announced and has not come.
+type missing struct {
+	id    overlay.MessageID
+	from  [maxAskers]int16 // slots of announcers, in their order
+	n     int
+	next  int // the announcer to ask next
+	asked int // the slot asked last, or -1
+}
+
+// Machine is the Plumtree of one node.
+type Machine struct {
+	cfg       Config
+	now       overlay.Time
+	neighbors []neighbor // by slot
+	used      int        // slots in use
+	trees     map[uint64]*tree
+	last      *tree // the tree used last, by lastRoot
+	lastRoot  uint64
+	seq       uint64
+	published []overlay.Time // the last Often of our own
+	store     store
+	seen      seen
+	missing   map[key]*missing
+	announce  bool // the tick is set
+
+	// Counts since New.
+	Duplicates, Grafts, Prunes, Old uint64
+}
+
+// New makes the Plumtree of a node without neighbors.
+func New(cfg Config) (*Machine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Machine{
+		cfg: cfg, trees: make(map[uint64]*tree), missing: make(map[key]*missing),
+		store: store{index: make(map[key]uint64)}, seen: seen{origins: make(map[uint64]*window)},
+	}, nil
+}
+
+// Owns implements overlay.Layer.
+func (m *Machine) Owns(ev overlay.Event) bool {
+	switch ev := ev.(type) {
+	case overlay.Received:
+		switch ev.Msg.(type) {
+		case *messages.PlumGossip, *messages.PlumIHave, *messages.PlumGraft, *messages.PlumPrune:
+			return true
+		}
+	case overlay.Fired:
+		return ev.Timer.Kind == timerMissing || ev.Timer.Kind == timerLazy || ev.Timer.Kind == timerCounts
+	case overlay.Publish:
+		return true
+	}
+	return false
+}
+
+// Step implements overlay.Machine.
+func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) {
+	m.now = now
+	switch ev := ev.(type) {
+	case overlay.Start:
+		out.SetTimer(overlay.Timer{Kind: timerCounts}, m.cfg.Recent)
+	case overlay.NeighborUp:
+		m.neighborUp(ev.Peer, out)
+	case overlay.NeighborDown:
+		m.neighborDown(ev.Peer, out)
+	case overlay.Publish:
+		m.publish(ev, out)
+	case overlay.Received:
+		switch msg := ev.Msg.(type) {
+		case *messages.PlumGossip:
+			m.onGossip(ev.From, msg, out)
+		case *messages.PlumIHave:
+			m.onIHave(ev.From, msg, out)
+		case *messages.PlumGraft:
+			m.onGraft(ev.From, msg, out)
+		case *messages.PlumPrune:
+			m.onPrune(ev.From, msg)
+		}
+	case overlay.Fired:
+		switch ev.Timer.Kind {
+		case timerMissing:
+			m.ask(key{uint64(ev.Timer.ID.Incarnation), ev.Timer.ID.Seq}, out)
+		case timerLazy:
+			m.tick(out)
+		case timerCounts:
+			for i := range m.neighbors {
+				m.neighbors[i].grafts = 0
+			}
+			out.SetTimer(overlay.Timer{Kind: timerCounts}, m.cfg.Recent)
+		}
+	}
+}
+
+// slot finds a neighbor, or returns -1.
+func (m *Machine) slot(p overlay.Peer) int {
+	for i := range m.neighbors {
+		if n := &m.neighbors[i]; n.peer.Incarnation == p.Incarnation && n.peer.Name == p.Name {
+			return i
+		}
+	}
+	return -1
+}
+
+// neighborUp makes a link part of all trees, until a duplicate shows that it is
+// not needed (section 3.9), and announces what came lately: a message that was
+// sent while the overlay was being repaired reaches whom it reaches now.
+func (m *Machine) neighborUp(p overlay.Peer, out *overlay.Effects) {
+	if m.slot(p) >= 0 {
+		return
+	}
+	slot := -1
+	for i := range m.neighbors {
+		if m.neighbors[i].peer.Name == "" {
+			slot = i
+			break
+		}
+	}
+	if slot < 0 {
+		if len(m.neighbors) == maxNeighbors {
+			return
+		}
+		slot = len(m.neighbors)
+		m.neighbors = append(m.neighbors, neighbor{})
+	}
+	m.neighbors[slot] = neighbor{peer: p}
+	m.used++
+	m.store.expire(m.now.Add(-m.cfg.Recent))
+	if ids := m.store.recent(maxAnnounce); len(ids) > 0 {
+		out.Send(p, &messages.PlumIHave{Messages: ids})
+	}
+}
+
+// neighborDown takes a link out of all trees. What was expected from it is
+// asked for elsewhere at once.
+func (m *Machine) neighborDown(p overlay.Peer, out *overlay.Effects) {
+	slot := m.slot(p)
+	if slot < 0 {
+		return
+	}
+	m.neighbors[slot] = neighbor{}
+	m.used--
+	for _, t := range m.trees {
+		t.lazy.clear(slot) // no effect depends on the order
+	}
+	m.store.orphan(slot)
+	var again []key
+	for k, x := range m.missing {
+		n := 0
+		for i := range x.n {
+			if int(x.from[i]) == slot {
+				if i < x.next {
+					x.next--
+				}
+				continue
+			}
+			x.from[n] = x.from[i]
+			n++
+		}
+		x.n = n
+		if x.asked == slot {
+			x.asked = -1
+			again = append(again, k)
+		}
+	}
+	sortKeys(again)
+	for _, k := range again {
+		m.ask(k, out)
+	}
+}
+
+// tree finds the tree of a root. One that is not known has all links eager; the
+// least recently used one makes room for it.
+func (m *Machine) tree(root uint64) *tree {
+	if m.last != nil && m.lastRoot == root {
+		m.last.used = m.now
+		return m.last
+	}
+	t := m.trees[root]
+	if t == nil {
+		if len(m.trees) >= m.cfg.Trees {
+			var oldest uint64
+			least := overlay.Never
+			for r, x := range m.trees {
+				if x.used < least || x.used == least && r < oldest {
+					oldest, least = r, x.used
+				}
+			}
+			delete(m.trees, oldest)
+		}
+		t = &tree{}
+		m.trees[root] = t
+	}
+	t.used = m.now
+	m.last, m.lastRoot = t, root
+	return t
+}
+
+// choose picks the tree for a message of our own.
+func (m *Machine) choose() (root uint64, spread int) {
+	self := uint64(m.cfg.Self.Incarnation)
+	if len(m.published) == m.cfg.Often {
+		m.published = append(m.published[:0], m.published[1:]...)
+	}
+	m.published = append(m.published, m.now)
+	often := len(m.published) == m.cfg.Often && m.now.Sub(m.published[0]) <= m.cfg.Recent
+	if m.trees[self] != nil || often && len(m.trees) < m.cfg.Trees {
+		return self, 0
+	}
+	// Of the trees in use the one used last; with several used at the same
+	// time, the same for all who choose.
+	var latest overlay.Time = -1
+	for r, t := range m.trees {
+		if t.used > latest || t.used == latest && r < root {
+			root, latest = r, t.used
+		}
+	}
+	if latest < 0 || m.now.Sub(latest) > m.cfg.Recent {
+		return self, 0
+	}
+	return root, m.cfg.Spread
+}
+
+func (m *Machine) publish(ev overlay.Publish, out *overlay.Effects) {
+	if len(ev.Payload) > m.cfg.MaxPayload || len(ev.Subject) > maxSubject {
+		out.Reject(m.cfg.Self, messages.ReasonTooLarge)
+		return
+	}
+	seq := ev.ID.Seq
+	if seq == 0 {
+		m.seq++
+		seq = m.seq
+	}
+	m.seq = max(m.seq, seq)
+	root, spread := m.choose()
+	self := uint64(m.cfg.Self.Incarnation)
+	msg := &messages.PlumGossip{
+		Origin: m.cfg.Self.Name, Incarnation: self, Seq: seq, Hops: 1, Tree: root,
+		Spread: uint32(spread), Wave: self, Subject: ev.Subject, Payload: ev.Payload,
+	}
+	if !m.seen.first(self, seq, m.cfg.Origins) {
+		return
+	}
+	m.deliver(msg, overlay.Peer{}, 0, out)
+	m.push(msg, -1, -1, self, out)
+}
+
+func (m *Machine) deliver(msg *messages.PlumGossip, from overlay.Peer, hops int, out *overlay.Effects) {
+	out.Notify(overlay.Delivered{
+		ID:      overlay.MessageID{Origin: msg.GetOrigin(), Incarnation: overlay.Incarnation(msg.GetIncarnation()), Seq: msg.GetSeq()},
+		Subject: msg.GetSubject(), Payload: msg.GetPayload(), From: from, Hops: hops,
+	})
+}
+
+// push passes a message on: its payload along the eager links, or along all
+// while it is being spread, and its announcement along the others (section
+// 3.6). on is what those links carry; it came by the slot except, parent is the
+// same if that is of the tree, else -1.
+func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64, out *overlay.Effects) {
+	t := m.tree(on.GetTree())
+	var off *messages.PlumGossip // for links outside of the tree
+	var id *messages.PlumID
+	var one *messages.PlumIHave
+	for i := range m.neighbors {
+		n := &m.neighbors[i]
+		switch {
+		case i == except || n.peer.Name == "":
+		case !t.lazy.has(i):
+			out.Send(n.peer, on)
+		case on.GetSpread() > 0:
+			if off == nil {
+				off = copyOf(on)
+				off.OffTree = true
+			}
+			out.Send(n.peer, off)
+		default:
+			if id == nil {
+				id = &messages.PlumID{Origin: on.GetOrigin(), Incarnation: on.GetIncarnation(), Seq: on.GetSeq(), Hops: on.GetHops()}
+			}
+			if m.cfg.LazyTick == 0 {
+				if one == nil {
+					one = &messages.PlumIHave{Messages: []*messages.PlumID{id}}
+				}
+				out.Send(n.peer, one)
+				continue
+			}
+			n.lazy = append(n.lazy, id)
+			if len(n.lazy) == maxIDs {
+				m.flush(n, out)
+			}
+			if !m.announce {
+				m.announce = true
+				out.SetTimer(overlay.Timer{Kind: timerLazy}, m.cfg.LazyTick)
+			}
+		}
+	}
+	m.store.add(entry{on: on, wave: wave, parent: int16(parent), at: m.now}, m.cfg.KeepMessages, m.cfg.KeepBytes)
+	m.store.expire(m.now.Add(-m.cfg.Recent))
+}
+
+// tick sends the announcements that were collected.
+func (m *Machine) tick(out *overlay.Effects) {
+	m.announce = false
+	for i := range m.neighbors {
+		m.flush(&m.neighbors[i], out)
+	}
+}
+
+func (m *Machine) flush(n *neighbor, out *overlay.Effects) {
+	if len(n.lazy) > 0 && n.peer.Name != "" {
+		out.Send(n.peer, &messages.PlumIHave{Messages: n.lazy})
+	}
+	n.lazy = nil
+}
+
+// copyOf makes the message for the next hop.
+func copyOf(g *messages.PlumGossip) *messages.PlumGossip {
+	return &messages.PlumGossip{
+		Origin: g.GetOrigin(), Incarnation: g.GetIncarnation(), Seq: g.GetSeq(), Hops: g.GetHops(), Tree: g.GetTree(),
+		Spread: g.GetSpread(), Wave: g.GetWave(), Subject: g.GetSubject(), Payload: g.GetPayload(),
+	}
+}
+
+// String is the links of each tree, on one line: eager ones, then lazy ones.
+func (m *Machine) String() string {
+	text := fmt.Sprintf("plumtree: %d neighbors, %d kept, %d missing", m.used, m.store.len(), len(m.missing))
+	roots := make([]key, 0, len(m.trees))
+	for r := range m.trees {
+		roots = append(roots, key{incarnation: r})
+	}
+	sortKeys(roots)
+	for _, r := range roots {
+		t := m.trees[r.incarnation]
+		text += fmt.Sprintf("; tree %s", overlay.Incarnation(r.incarnation))
+		for _, lazy := range []bool{false, true} {
+			sep := " ["
+			for i := range m.neighbors {
+				if m.neighbors[i].peer.Name != "" && t.lazy.has(i) == lazy {
+					text += sep + m.neighbors[i].peer.Name
+					sep = " "
+				}
+			}
+			if sep == " [" {
+				text += sep
+			}
+			text += "]"
+		}
+	}
+	return text
+}
+
+// Check implements overlay.Checker.
+func (m *Machine) Check() error {
+	n := 0
+	var used mask
+	for i := range m.neighbors {
+		if m.neighbors[i].peer.Name != "" {
+			n++
+			used.set(i)
+		}
+	}
+	switch {
+	case n != m.used:
+		return fmt.Errorf("plumtree: %d neighbors counted as %d", n, m.used)
+	case len(m.trees) > m.cfg.Trees:
+		return fmt.Errorf("plumtree: %d trees with room for %d", len(m.trees), m.cfg.Trees)
+	case len(m.missing) > maxMissing:
+		return fmt.Errorf("plumtree: %d messages are missing", len(m.missing))
+	case len(m.seen.origins) > m.cfg.Origins:
+		return fmt.Errorf("plumtree: %d origins with room for %d", len(m.seen.origins), m.cfg.Origins)
+	}
+	for r, t := range m.trees {
+		for w := range t.lazy {
+			if bits.OnesCount64(t.lazy[w]&^used[w]) > 0 {
+				return fmt.Errorf("plumtree: the tree %x has links to nobody", r)
+			}
+		}
+	}
+	return m.store.check(m.cfg.KeepMessages, m.cfg.KeepBytes)
+}
+
+var (
+	_ overlay.Layer   = (*Machine)(nil)
+	_ overlay.Checker = (*Machine)(nil)
+)

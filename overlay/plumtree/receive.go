@@ -1,0 +1,199 @@
+package plumtree
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// onGossip delivers and passes on what is new, and takes a link out of the tree
+// that brings again what came already (sections 3.6 and 3.7).
+func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *overlay.Effects) {
+	if !fitGossip(msg, m.cfg.MaxPayload) {
+		out.Reject(from, messages.ReasonMalformed)
+		return
+	}
+	slot := m.slot(from)
+	k := key{msg.GetIncarnation(), msg.GetSeq()}
+	if e, ok := m.store.find(k); ok {
+		m.duplicate(slot, e, msg, out)
+		return
+	}
+	if !m.seen.first(k.incarnation, k.seq, m.cfg.Origins) {
+		m.Old++
+		return
+	}
+	if x := m.missing[k]; x != nil {
+		delete(m.missing, k)
+		out.CancelTimer(overlay.Timer{Kind: timerMissing, ID: x.id})
+	}
+	m.deliver(msg, from, int(msg.GetHops()), out)
+	wave := msg.GetWave()
+	parent := slot
+	if msg.GetOffTree() {
+		// It comes upon the tree here.
+		wave, parent = uint64(m.cfg.Self.Incarnation), -1
+	} else if slot >= 0 {
+		m.tree(msg.GetTree()).lazy.clear(slot)
+	}
+	on := copyOf(msg)
+	on.Hops++
+	on.Wave = wave
+	on.Spread = max(on.Spread, 1) - 1
+	m.push(on, slot, parent, wave, out)
+}
+
+// duplicate prunes the link that brought it, if both came from the same place
+// along the tree: that is a cycle.
+func (m *Machine) duplicate(slot int, e *entry, msg *messages.PlumGossip, out *overlay.Effects) {
+	m.Duplicates++
+	if slot < 0 || msg.GetOffTree() || msg.GetWave() != e.wave || int(e.parent) == slot {
+		return
+	}
+	t := m.tree(msg.GetTree())
+	if !t.lazy.has(slot) {
+		t.lazy.set(slot)
+		m.Prunes++
+		out.Send(m.neighbors[slot].peer, &messages.PlumPrune{Tree: msg.GetTree()})
+	}
+}
+
+// onPrune: the neighbor gets the payload another way.
+func (m *Machine) onPrune(from overlay.Peer, msg *messages.PlumPrune) {
+	if slot := m.slot(from); slot >= 0 && m.trees[msg.GetTree()] != nil {
+		m.tree(msg.GetTree()).lazy.set(slot)
+	}
+}
+
+// onIHave waits for what is announced and new to come by itself; what came by a
+// longer way than this link offers changes the tree (section 3.8).
+func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overlay.Effects) {
+	if len(msg.GetMessages()) > maxIDs || slices.ContainsFunc(msg.GetMessages(), func(id *messages.PlumID) bool { return !fitID(id) }) {
+		out.Reject(from, messages.ReasonMalformed)
+		return
+	}
+	slot := m.slot(from)
+	if slot < 0 {
+		return // it is no neighbor any more, and would not be asked
+	}
+	for _, id := range msg.GetMessages() {
+		k := key{id.GetIncarnation(), id.GetSeq()}
+		if e, ok := m.store.find(k); ok {
+			m.optimize(slot, e, id, out)
+			continue
+		}
+		if m.seen.has(k.incarnation, k.seq) {
+			continue
+		}
+		x := m.missing[k]
+		if x == nil {
+			if len(m.missing) >= maxMissing {
+				out.Reject(from, messages.ReasonLimit)
+				continue
+			}
+			x = &missing{asked: -1, id: overlay.MessageID{Origin: id.GetOrigin(), Incarnation: overlay.Incarnation(id.GetIncarnation()), Seq: id.GetSeq()}}
+			m.missing[k] = x
+			out.SetTimer(overlay.Timer{Kind: timerMissing, ID: x.id}, m.cfg.Missing)
+		}
+		if x.n < len(x.from) && !slices.Contains(x.from[:x.n], int16(slot)) {
+			x.from[x.n] = int16(slot)
+			x.n++
+		}
+	}
+}
+
+// ask asks the next announcer of a message that has not come, and makes its
+// link part of the tree (section 3.7). When all were asked in vain the message
+// is given up: whoever has it announces it to new neighbors.
+func (m *Machine) ask(k key, out *overlay.Effects) {
+	x := m.missing[k]
+	if x == nil {
+		return
+	}
+	for x.next < x.n {
+		slot := int(x.from[x.next])
+		x.next++
+		if n := &m.neighbors[slot]; n.peer.Name != "" {
+			x.asked = slot
+			m.Grafts++
+			out.Send(n.peer, &messages.PlumGraft{Messages: []*messages.PlumID{{Origin: x.id.Origin, Incarnation: k.incarnation, Seq: k.seq}}})
+			out.SetTimer(overlay.Timer{Kind: timerMissing, ID: x.id}, m.cfg.Retry)
+			return
+		}
+	}
+	delete(m.missing, k)
+	out.CancelTimer(overlay.Timer{Kind: timerMissing, ID: x.id})
+}
+
+// optimize takes a shorter way into the tree in place of the one that brought
+// the payload. Only messages of the tree's own root count: those of others
+// start elsewhere, and would pull the tree to and fro (the paper's several
+// senders make some 4,500 nodes of 10,000 change their parents with each
+// message).
+func (m *Machine) optimize(slot int, e *entry, id *messages.PlumID, out *overlay.Effects) {
+	root := e.on.GetTree()
+	if m.cfg.Threshold == 0 || root != e.on.GetIncarnation() || e.parent < 0 || int(e.parent) == slot {
+		return
+	}
+	hops := int(e.on.GetHops()) - 1
+	if hops-int(id.GetHops()) < m.cfg.Threshold || m.neighbors[e.parent].peer.Name == "" {
+		return
+	}
+	t := m.tree(root)
+	t.lazy.clear(slot)
+	t.lazy.set(int(e.parent))
+	m.Grafts++
+	m.Prunes++
+	out.Send(m.neighbors[slot].peer, &messages.PlumGraft{Tree: root})
+	out.Send(m.neighbors[e.parent].peer, &messages.PlumPrune{Tree: root})
+	e.parent = int16(slot)
+}
+
+// onGraft makes the link part of the tree and sends what is asked for (section
+// 3.7).
+func (m *Machine) onGraft(from overlay.Peer, msg *messages.PlumGraft, out *overlay.Effects) {
+	slot := m.slot(from)
+	if len(msg.GetMessages()) > maxIDs || slices.ContainsFunc(msg.GetMessages(), func(id *messages.PlumID) bool { return !fitID(id) }) {
+		out.Reject(from, messages.ReasonMalformed)
+		return
+	}
+	if slot < 0 {
+		return
+	}
+	if len(msg.GetMessages()) == 0 && m.trees[msg.GetTree()] != nil {
+		m.tree(msg.GetTree()).lazy.clear(slot)
+	}
+	for _, id := range msg.GetMessages() {
+		n := &m.neighbors[slot]
+		if n.grafts++; n.grafts > maxGrafts {
+			out.Reject(from, messages.ReasonLimit)
+			return
+		}
+		if e, ok := m.store.find(key{id.GetIncarnation(), id.GetSeq()}); ok {
+			m.tree(e.on.GetTree()).lazy.clear(slot)
+			again := e.on
+			if again.GetSpread() > 0 {
+				again = copyOf(again)
+				again.Spread = 0
+			}
+			out.Send(from, again)
+		}
+	}
+}
+
+func fitGossip(g *messages.PlumGossip, most int) bool {
+	return g.GetOrigin() != "" && len(g.GetOrigin()) <= maxName && g.GetIncarnation() != 0 && g.GetSeq() != 0 && g.GetTree() != 0 &&
+		g.GetHops() >= 1 && g.GetHops() < maxHops && g.GetSpread() <= maxSpread && len(g.GetSubject()) <= maxSubject && len(g.GetPayload()) <= most
+}
+
+func fitID(id *messages.PlumID) bool {
+	return id.GetOrigin() != "" && len(id.GetOrigin()) <= maxName && id.GetIncarnation() != 0 && id.GetSeq() != 0
+}
+
+func sortKeys(list []key) {
+	slices.SortFunc(list, func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.incarnation, b.incarnation), cmp.Compare(a.seq, b.seq))
+	})
+}

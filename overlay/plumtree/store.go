@@ -1,0 +1,105 @@
+package plumtree
+
+import (
+	"fmt"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// entry is a message that is kept for those who ask.
+type entry struct {
+	on     *messages.PlumGossip // as it goes to the next hop
+	wave   uint64               // of the copy that came first
+	at     overlay.Time
+	parent int16 // the slot of the tree's link that brought it, or -1
+}
+
+// store keeps messages in the order in which they came, in a ring.
+type store struct {
+	ring  []entry
+	first uint64 // number of the oldest; an entry's place is its number mod len(ring)
+	next  uint64
+	bytes int
+	index map[key]uint64
+}
+
+func (s *store) len() int { return int(s.next - s.first) }
+
+func (s *store) find(k key) (*entry, bool) {
+	i, ok := s.index[k]
+	if !ok {
+		return nil, false
+	}
+	return &s.ring[i%uint64(len(s.ring))], true
+}
+
+// add keeps a message; the oldest make room for it.
+func (s *store) add(e entry, most, bytes int) {
+	n := len(e.on.GetPayload())
+	for s.len() > 0 && (s.len() >= most || s.bytes+n > bytes) {
+		s.drop()
+	}
+	if s.len() == len(s.ring) {
+		s.grow(min(max(2*len(s.ring), 8), most))
+	}
+	s.ring[s.next%uint64(len(s.ring))] = e
+	s.index[key{e.on.GetIncarnation(), e.on.GetSeq()}] = s.next
+	s.next++
+	s.bytes += n
+}
+
+// grow makes the ring larger. Numbers begin anew.
+func (s *store) grow(size int) {
+	ring := make([]entry, size)
+	n := s.len()
+	for i := range n {
+		e := s.ring[(s.first+uint64(i))%uint64(len(s.ring))]
+		ring[i] = e
+		s.index[key{e.on.GetIncarnation(), e.on.GetSeq()}] = uint64(i)
+	}
+	s.ring, s.first, s.next = ring, 0, uint64(n)
+}
+
+// drop forgets the oldest.
+func (s *store) drop() {
+	e := &s.ring[s.first%uint64(len(s.ring))]
+	delete(s.index, key{e.on.GetIncarnation(), e.on.GetSeq()})
+	s.bytes -= len(e.on.GetPayload())
+	*e = entry{}
+	s.first++
+}
+
+// expire forgets what came before a moment.
+func (s *store) expire(before overlay.Time) {
+	for s.len() > 0 && s.ring[s.first%uint64(len(s.ring))].at < before {
+		s.drop()
+	}
+}
+
+// orphan forgets that a link brought messages.
+func (s *store) orphan(slot int) {
+	for i := s.first; i != s.next; i++ {
+		if e := &s.ring[i%uint64(len(s.ring))]; int(e.parent) == slot {
+			e.parent = -1
+		}
+	}
+}
+
+// recent names the latest messages, oldest first.
+func (s *store) recent(most int) []*messages.PlumID {
+	n := min(s.len(), most)
+	ids := make([]*messages.PlumID, 0, n)
+	for i := s.next - uint64(n); i != s.next; i++ {
+		on := s.ring[i%uint64(len(s.ring))].on
+		ids = append(ids, &messages.PlumID{Origin: on.GetOrigin(), Incarnation: on.GetIncarnation(), Seq: on.GetSeq(), Hops: on.GetHops()})
+	}
+	return ids
+}
+
+func (s *store) check(most, bytes int) error {
+	if s.len() > most || s.bytes > bytes && s.len() > 1 || len(s.index) != s.len() {
+		return fmt.Errorf("plumtree: %d messages of %d bytes are kept, %d are found, with room for %d of %d", s.len(), s.bytes, len(s.index), most, bytes)
+	}
+	return nil
+}
