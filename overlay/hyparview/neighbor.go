@@ -48,6 +48,7 @@ func (m *Machine) take(p overlay.Peer, evict bool, out *overlay.Effects) (evicte
 	if i := m.askedBy(p.Name); i >= 0 { // both asked: its request is the answer
 		m.settle(i, out)
 	}
+	m.yield(p, out)
 	switch {
 	case m.free(p) > 0:
 	case !evict:
@@ -62,6 +63,17 @@ func (m *Machine) take(p overlay.Peer, evict bool, out *overlay.Effects) (evicte
 	}
 	m.add(p, out)
 	return evicted, true
+}
+
+// yield gives p the place that is kept for the answer of a passive peer: who
+// asks is there, and the other may not be.
+func (m *Machine) yield(p overlay.Peer, out *overlay.Effects) {
+	for i := len(m.asked) - 1; i >= 0 && m.free(p) <= 0; i-- {
+		if a := m.asked[i]; a.why == forLow || a.why == forHigh {
+			m.settle(i, out)
+			out.Disconnect(a.peer, messages.ReasonClosed)
+		}
+	}
 }
 
 // add makes p a neighbor; there is a place.

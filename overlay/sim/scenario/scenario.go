@@ -34,8 +34,9 @@ type Scenario struct {
 	Rate    int64        `json:"rate,omitempty"`   // bytes per second
 	Window  int64        `json:"window,omitempty"` // bytes
 	Regions [][]Duration `json:"regions,omitempty"`
-	// Detect is how crashes are found: "send" (the default, as in the papers),
-	// "reset" or "silence".
+	// Detect is how crashes are found: "reset" (the default: the links of a
+	// crashed process are reset, which is what HyParView takes TCP for), "send"
+	// (when something is sent to the crashed node) or "silence".
 	Detect string   `json:"detect,omitempty"`
 	Silent Duration `json:"silent,omitempty"`
 
@@ -207,10 +208,10 @@ func (s *Scenario) model() sim.Model {
 
 func (s *Scenario) detection() sim.Detection {
 	switch s.Detect {
-	case "reset":
-		return sim.OnReset
+	case "send":
+		return sim.OnSend
 	case "silence":
 		return sim.OnSilence
 	}
-	return sim.OnSend
+	return sim.OnReset
 }
