@@ -335,7 +335,11 @@ func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64,
 			}
 		}
 	}
-	m.store.add(entry{on: on, wave: wave, parent: int16(parent), at: m.now}, m.cfg.KeepMessages, m.cfg.KeepBytes)
+	hops := int32(-1)
+	if on.GetTree() == on.GetIncarnation() {
+		hops = int32(on.GetHops()) - 1
+	}
+	m.store.add(entry{on: on, wave: wave, parent: int16(parent), hops: hops, at: m.now}, m.cfg.KeepMessages, m.cfg.KeepBytes)
 	m.store.expire(m.now.Add(-m.cfg.Recent))
 }
 

@@ -133,14 +133,10 @@ func (m *Machine) ask(k key, out *overlay.Effects) {
 // senders make some 4,500 nodes of 10,000 change their parents with each
 // message).
 func (m *Machine) optimize(slot int, e *entry, id *messages.PlumID, out *overlay.Effects) {
+	if int(e.hops)-int(id.GetHops()) < m.cfg.Threshold || m.cfg.Threshold == 0 || e.parent < 0 || int(e.parent) == slot || m.neighbors[e.parent].peer.Name == "" {
+		return
+	}
 	root := e.on.GetTree()
-	if m.cfg.Threshold == 0 || root != e.on.GetIncarnation() || e.parent < 0 || int(e.parent) == slot {
-		return
-	}
-	hops := int(e.on.GetHops()) - 1
-	if hops-int(id.GetHops()) < m.cfg.Threshold || m.neighbors[e.parent].peer.Name == "" {
-		return
-	}
 	t := m.tree(root)
 	t.lazy.clear(slot)
 	t.lazy.set(int(e.parent))

@@ -6,11 +6,12 @@ package plumtree
 // ones; when many in a row are far, the window moves there.
 type seen struct {
 	origins map[uint64]*window
-	clock   uint64
+	order   []uint64 // the origins, as a ring: who makes room next is at hand
+	hand    int
 }
 
 const (
-	windowSize = 256
+	windowSize = 128
 	// oldest: numbers that are below the window by less than this were
 	// delivered or are too late.
 	oldest = 1 << 16
@@ -21,8 +22,8 @@ type window struct {
 	base  uint64                  // all below were delivered, or are too late
 	bits  [windowSize / 64]uint64 // of base, base+1, ...
 	apart []uint64                // far ones, oldest first
-	lost  int                     // far ones in a row
-	used  uint64
+	lost  int32                   // far ones in a row
+	used  bool                    // since the hand passed
 }
 
 // has reports whether a message was delivered.
@@ -35,27 +36,32 @@ func (s *seen) has(origin, seq uint64) bool {
 	return delivered
 }
 
-// first notes a message and reports whether it is new. The origin heard of
-// least recently makes room for a new one.
+// first notes a message and reports whether it is new. An origin of which
+// nothing was heard lately makes room for a new one.
 func (s *seen) first(origin, seq uint64, most int) bool {
-	s.clock++
 	w := s.origins[origin]
 	if w == nil {
-		if len(s.origins) >= most {
-			var idle uint64
-			least := ^uint64(0)
-			for o, x := range s.origins {
-				if x.used < least { // no two are equal
-					idle, least = o, x.used
-				}
+		if len(s.order) < most {
+			s.order = append(s.order, origin)
+		} else {
+			for s.origins[s.order[s.hand]].used {
+				s.origins[s.order[s.hand]].used = false
+				s.hand = (s.hand + 1) % most
 			}
-			delete(s.origins, idle)
+			w = s.origins[s.order[s.hand]]
+			delete(s.origins, s.order[s.hand])
+			s.order[s.hand] = origin
+			s.hand = (s.hand + 1) % most
 		}
-		w = &window{}
+		if w == nil {
+			w = &window{}
+		}
+		*w = window{apart: w.apart[:0]}
 		w.move(seq)
 		s.origins[origin] = w
+	} else {
+		w.used = true
 	}
-	w.used = s.clock
 	delivered, in := w.find(seq)
 	if delivered {
 		return false

@@ -13,6 +13,7 @@ type entry struct {
 	wave   uint64               // of the copy that came first
 	at     overlay.Time
 	parent int16 // the slot of the tree's link that brought it, or -1
+	hops   int32 // that it took; -1 if its origin is not the root of its tree
 }
 
 // store keeps messages in the order in which they came, in a ring.
