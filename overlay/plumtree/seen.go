@@ -11,7 +11,7 @@ type seen struct {
 }
 
 const (
-	windowSize = 128
+	windowSize = 256
 	// oldest: numbers that are below the window by less than this were
 	// delivered or are too late.
 	oldest = 1 << 16

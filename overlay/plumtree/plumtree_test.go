@@ -1,0 +1,388 @@
+package plumtree_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/overlaytest"
+	"github.com/maquis-go/maquis/overlay/plumtree"
+)
+
+func node(name string) overlay.Peer {
+	return overlay.Peer{Name: name, Incarnation: overlay.Incarnation(name[0]), Addr: name + ":1"}
+}
+
+// bench is one machine, fed by hand.
+type bench struct {
+	t   testing.TB
+	m   *plumtree.Machine
+	now overlay.Time
+}
+
+func newBench(t testing.TB, change func(*plumtree.Config), neighbors ...string) *bench {
+	c := plumtree.DefaultConfig(node("m"))
+	c.LazyTick = 0
+	if change != nil {
+		change(&c)
+	}
+	m, err := plumtree.New(c)
+	require.NoError(t, err)
+	b := &bench{t: t, m: m}
+	for _, n := range neighbors {
+		b.feed(overlay.NeighborUp{Peer: node(n)})
+	}
+	return b
+}
+
+func (b *bench) feed(ev overlay.Event) []string {
+	b.t.Helper()
+	var lines []string
+	r := overlaytest.Recorder{Machine: b.m, Lines: func(l string) { lines = append(lines, strings.Join(strings.Fields(l)[1:], " ")) }}
+	var out overlay.Effects
+	r.Step(b.now, ev, &out)
+	require.NoError(b.t, b.m.Check())
+	return lines[1:]
+}
+
+func (b *bench) hear(from string, m proto.Message) []string {
+	return b.feed(overlay.Received{From: node(from), Msg: m})
+}
+
+// gossip is message seq of node o, as it arrives.
+func gossip(seq uint64, change func(*messages.PlumGossip)) *messages.PlumGossip {
+	g := &messages.PlumGossip{Origin: "o", Incarnation: 'o', Seq: seq, Hops: 3, Tree: 'o', Wave: 'o', Payload: []byte("x")}
+	if change != nil {
+		change(g)
+	}
+	return g
+}
+
+func ihave(seq uint64, hops uint32) *messages.PlumIHave {
+	return &messages.PlumIHave{Messages: []*messages.PlumID{{Origin: "o", Incarnation: 'o', Seq: seq, Hops: hops}}}
+}
+
+func missing(seq uint64) overlay.Fired {
+	return overlay.Fired{Timer: overlay.Timer{Kind: "plum-missing", ID: overlay.MessageID{Origin: "o", Incarnation: 'o', Seq: seq}}}
+}
+
+func has(lines []string, part string) bool {
+	return slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, part) })
+}
+
+// Section 3.6: the first copy is delivered and passed on to all but its sender.
+func TestEagerPush(t *testing.T) {
+	b := newBench(t, nil, "a", "b", "c")
+	got := b.hear("a", gossip(1, nil))
+	require.True(t, has(got, "! Delivered{"), "%q", got)
+	require.True(t, has(got, "-> b PlumGossip{") && has(got, "-> c PlumGossip{") && !has(got, "-> a "), "%q", got)
+	require.True(t, has(got, "hops=4"), "%q", got)
+}
+
+// Section 3.7: a duplicate takes its link out of the tree; from then on it
+// carries announcements.
+func TestDuplicatePrunes(t *testing.T) {
+	b := newBench(t, nil, "a", "b", "c")
+	b.hear("a", gossip(1, nil))
+	require.Equal(t, []string{"-> b PlumPrune{tree=111}"}, b.hear("b", gossip(1, nil)))
+	require.Empty(t, b.hear("b", gossip(1, nil)), "once is enough")
+	b.hear("c", &messages.PlumPrune{Tree: 'o'})
+	got := b.hear("a", gossip(2, nil))
+	require.True(t, has(got, "-> b PlumIHave{") && has(got, "-> c PlumIHave{"), "%q", got)
+	// Another root's tree has all links.
+	got = b.hear("a", gossip(1, func(g *messages.PlumGossip) { g.Origin, g.Incarnation, g.Tree = "q", 'q', 'q' }))
+	require.True(t, has(got, "-> b PlumGossip{") && has(got, "-> c PlumGossip{"), "%q", got)
+}
+
+// Copies that came upon the tree at different places meet: that is no cycle.
+func TestWavesThatMeetPruneNothing(t *testing.T) {
+	b := newBench(t, nil, "a", "b")
+	b.hear("a", gossip(1, nil))
+	require.Empty(t, b.hear("b", gossip(1, func(g *messages.PlumGossip) { g.Wave = 'w' })))
+	require.Empty(t, b.hear("b", gossip(1, func(g *messages.PlumGossip) { g.OffTree = true })))
+	require.False(t, strings.Contains(b.m.String(), "[b]"), b.m.String())
+}
+
+// Section 3.7: what was announced and does not come is asked for, at one
+// announcer after the other, and the link becomes part of the tree.
+func TestMissingMessagesAreAskedFor(t *testing.T) {
+	b := newBench(t, nil, "a", "b", "c")
+	got := b.hear("a", ihave(1, 2))
+	require.Equal(t, []string{"set plum-missing  o/o/1 500ms"}, trimID(got))
+	require.Empty(t, b.hear("b", ihave(1, 2)))
+	got = b.feed(missing(1))
+	require.True(t, has(got, "-> a PlumGraft{"), "%q", got)
+	got = b.feed(missing(1))
+	require.True(t, has(got, "-> b PlumGraft{"), "the next announcer: %q", got)
+	require.Empty(t, b.feed(missing(1))[1:], "nobody is left to be asked")
+	got = b.hear("c", gossip(1, nil))
+	require.True(t, has(got, "! Delivered{"), "it comes late and is delivered all the same: %q", got)
+}
+
+// trimID makes the rendering of a timer's message stable for the eye.
+func trimID(lines []string) []string {
+	var out []string
+	for _, l := range lines {
+		if strings.HasPrefix(l, "set plum-missing") {
+			l = "set plum-missing  o/o/1 " + l[strings.LastIndex(l, " ")+1:]
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+func TestGraftGetsTheMessageAndTheLink(t *testing.T) {
+	b := newBench(t, nil, "a", "b")
+	b.hear("a", gossip(1, nil))
+	b.hear("b", &messages.PlumPrune{Tree: 'o'})
+	got := b.hear("b", &messages.PlumGraft{Messages: []*messages.PlumID{{Origin: "o", Incarnation: 'o', Seq: 1}}})
+	require.True(t, has(got, "-> b PlumGossip{"), "%q", got)
+	got = b.hear("a", gossip(2, nil))
+	require.True(t, has(got, "-> b PlumGossip{"), "eager again: %q", got)
+	require.Empty(t, b.hear("b", &messages.PlumGraft{Messages: []*messages.PlumID{{Origin: "o", Incarnation: 'o', Seq: 9}}}))
+}
+
+// What was expected of a lost neighbor is asked for elsewhere at once (Partisan
+// waits for the next announcement).
+func TestALostNeighborIsReplacedAtOnce(t *testing.T) {
+	b := newBench(t, nil, "a", "b")
+	b.hear("a", ihave(1, 2))
+	b.hear("b", ihave(1, 2))
+	require.True(t, has(b.feed(missing(1)), "-> a PlumGraft{"))
+	got := b.feed(overlay.NeighborDown{Peer: node("a")})
+	require.True(t, has(got, "-> b PlumGraft{"), "%q", got)
+}
+
+// Section 3.9 and beyond: a new neighbor is part of all trees and hears of what
+// came lately.
+func TestANewNeighborHearsOfRecentMessages(t *testing.T) {
+	b := newBench(t, nil, "a")
+	b.hear("a", gossip(1, nil))
+	b.now = b.now.Add(30 * time.Second)
+	b.hear("a", gossip(2, nil))
+	got := b.feed(overlay.NeighborUp{Peer: node("n")})
+	require.True(t, has(got, "-> n PlumIHave{messages=[PlumID{origin=o incarnation=111 seq=1 hops=4} PlumID{origin=o incarnation=111 seq=2 hops=4}]}"), "%q", got)
+	b.now = b.now.Add(31 * time.Second)
+	got = b.feed(overlay.NeighborUp{Peer: node("p")})
+	require.True(t, has(got, "seq=2") && !has(got, "seq=1 "), "what is old is not announced: %q", got)
+}
+
+// Section 3.8: an announcement that is earlier by the threshold changes the
+// tree, for messages of its root only.
+func TestOptimization(t *testing.T) {
+	b := newBench(t, nil, "a", "b")
+	b.hear("b", &messages.PlumPrune{Tree: 'o'})
+	b.hear("a", gossip(1, func(g *messages.PlumGossip) { g.Hops = 9 }))
+	b.hear("b", &messages.PlumPrune{Tree: 'o'})
+	require.Empty(t, b.hear("b", ihave(1, 7)), "two hops earlier are not enough")
+	require.Equal(t, []string{"-> b PlumGraft{tree=111}", "-> a PlumPrune{tree=111}"}, b.hear("b", ihave(1, 6)))
+	b.hear("b", gossip(2, func(g *messages.PlumGossip) { g.Hops, g.Origin, g.Incarnation = 9, "x", 'x' }))
+	require.Empty(t, b.hear("a", &messages.PlumIHave{Messages: []*messages.PlumID{{Origin: "x", Incarnation: 'x', Seq: 2, Hops: 1}}}))
+}
+
+// Who sends seldom uses the tree of another, spread; who sends often has one.
+func TestChoiceOfTree(t *testing.T) {
+	b := newBench(t, func(c *plumtree.Config) { c.Often = 3 }, "a", "b")
+	b.hear("a", gossip(1, nil))
+	b.hear("b", &messages.PlumPrune{Tree: 'o'})
+	got := b.feed(overlay.Publish{Payload: []byte("y")})
+	require.True(t, has(got, "-> a PlumGossip{origin=m incarnation=109 seq=1 hops=1 tree=111 spread=4 wave=109 "), "%q", got)
+	require.True(t, has(got, "-> b PlumGossip{origin=m incarnation=109 seq=1 hops=1 tree=111 spread=4 wave=109 off_tree=true"), "%q", got)
+	b.feed(overlay.Publish{})
+	got = b.feed(overlay.Publish{})
+	require.True(t, has(got, "tree=109") && !has(got, "spread"), "the third within a minute: %q", got)
+}
+
+// A message that comes off the tree starts a wave and is spread on.
+func TestSpread(t *testing.T) {
+	b := newBench(t, nil, "a", "b", "c")
+	b.hear("a", gossip(1, nil))
+	b.hear("c", &messages.PlumPrune{Tree: 'o'})
+	got := b.hear("b", gossip(7, func(g *messages.PlumGossip) {
+		g.Origin, g.Incarnation, g.Spread, g.OffTree, g.Hops = "x", 'x', 2, true, 2
+	}))
+	require.True(t, has(got, "-> a PlumGossip{origin=x incarnation=120 seq=7 hops=3 tree=111 spread=1 wave=109 payload"), "%q", got)
+	require.True(t, has(got, "-> c PlumGossip{origin=x incarnation=120 seq=7 hops=3 tree=111 spread=1 wave=109 off_tree=true"), "%q", got)
+	got = b.hear("b", gossip(8, func(g *messages.PlumGossip) {
+		g.Origin, g.Incarnation, g.Spread, g.OffTree, g.Hops = "x", 'x', 1, true, 4
+	}))
+	require.True(t, has(got, "-> c PlumIHave{"), "no further: %q", got)
+}
+
+// Announcements are collected for a tick.
+func TestAnnouncementsGoOutTogether(t *testing.T) {
+	b := newBench(t, func(c *plumtree.Config) { c.LazyTick = 20 * time.Millisecond }, "a", "b")
+	b.hear("a", gossip(1, nil))
+	b.hear("b", &messages.PlumPrune{Tree: 'o'})
+	require.True(t, has(b.hear("a", gossip(2, nil)), "set plum-lazy 20ms"))
+	require.False(t, has(b.hear("a", gossip(3, nil)), "set plum-lazy"))
+	got := b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "plum-lazy"}})
+	require.Equal(t, []string{"-> b PlumIHave{messages=[PlumID{origin=o incarnation=111 seq=2 hops=4} PlumID{origin=o incarnation=111 seq=3 hops=4}]}"}, got)
+}
+
+// Exactly once, whatever the order, within the window; a forged number does not
+// block the origin's real messages.
+func TestDeliveredOnce(t *testing.T) {
+	b := newBench(t, func(c *plumtree.Config) { c.KeepMessages = 4 }, "a", "b")
+	delivered := 0
+	rng := rand.New(rand.NewPCG(1, 2))
+	var order []uint64
+	for seq := uint64(1000); seq < 1100; seq++ {
+		order = append(order, seq, seq, seq)
+	}
+	for i := range order { // disorder of up to 30 places
+		j := min(i+rng.IntN(30), len(order)-1)
+		order[i], order[j] = order[j], order[i]
+	}
+	for _, seq := range order {
+		if has(b.hear([]string{"a", "b"}[rng.IntN(2)], gossip(seq, nil)), "! Delivered{") {
+			delivered++
+		}
+	}
+	require.Equal(t, 100, delivered)
+	b.hear("a", gossip(^uint64(0)-1, nil))
+	for seq := uint64(1100); seq < 1150; seq++ {
+		require.True(t, has(b.hear("a", gossip(seq, nil)), "! Delivered{"), "%d", seq)
+		require.False(t, has(b.hear("b", gossip(seq-3, nil)), "! Delivered{"), "%d", seq-3)
+	}
+	// An origin that went on while we were cut off.
+	for seq := uint64(90000); seq < 90100; seq++ {
+		require.True(t, has(b.hear("a", gossip(seq, nil)), "! Delivered{"), "%d", seq)
+	}
+}
+
+// What is kept, remembered and granted is bounded.
+func TestBounds(t *testing.T) {
+	b := newBench(t, func(c *plumtree.Config) { c.KeepMessages, c.KeepBytes, c.Origins, c.Trees = 8, 100, 4, 3 }, "a", "b")
+	for i := range 50 {
+		b.hear("a", gossip(uint64(i+1), func(g *messages.PlumGossip) {
+			g.Origin, g.Incarnation, g.Tree, g.Payload = fmt.Sprint("o", i%9), uint64(200+i%9), uint64(200+i%9), make([]byte, 30)
+		}))
+	}
+	require.Contains(t, b.m.String(), "3 kept")
+	rejected := 0
+	for i := range 10 {
+		var ids []*messages.PlumID
+		for j := range 256 {
+			ids = append(ids, &messages.PlumID{Origin: "z", Incarnation: 'z', Seq: uint64(i*256 + j + 1)})
+		}
+		if has(b.hear("b", &messages.PlumIHave{Messages: ids}), "reject b limit") {
+			rejected++
+		}
+	}
+	require.Equal(t, 6, rejected, "1024 messages may be missing")
+	long := strings.Repeat("x", 300)
+	for _, m := range []proto.Message{
+		gossip(1, func(g *messages.PlumGossip) { g.Origin = long }),
+		gossip(1, func(g *messages.PlumGossip) { g.Origin = "" }),
+		gossip(0, nil),
+		gossip(1, func(g *messages.PlumGossip) { g.Hops = 1 << 30 }),
+		gossip(1, func(g *messages.PlumGossip) { g.Spread = 100 }),
+		gossip(1, func(g *messages.PlumGossip) { g.Subject = long }),
+		gossip(1, func(g *messages.PlumGossip) { g.Payload = make([]byte, 64<<10) }),
+		&messages.PlumIHave{Messages: []*messages.PlumID{{Origin: long, Incarnation: 1, Seq: 1}}},
+		&messages.PlumGraft{Messages: slices.Repeat([]*messages.PlumID{{Origin: "o", Incarnation: 1, Seq: 1}}, 300)},
+	} {
+		require.True(t, has(b.hear("b", m), "reject b malformed"), "%v", m)
+	}
+	require.True(t, has(b.feed(overlay.Publish{Payload: make([]byte, 64<<10)}), "reject m too_large"))
+}
+
+func TestConfigNamesAllThatIsWrong(t *testing.T) {
+	_, err := plumtree.New(plumtree.Config{Spread: 99, MaxPayload: -1})
+	for _, w := range []string{"a name and an incarnation", "times", "Spread are 0 and 99", "at least 1", "MaxPayload is -1"} {
+		require.ErrorContains(t, err, w)
+	}
+}
+
+// FuzzPlumtree feeds random legal events and any message; the same ones twice
+// give the same effects, and nothing is delivered twice while it is kept.
+func FuzzPlumtree(f *testing.F) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 16 {
+		b := make([]byte, 1500)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		f.Add(b)
+	}
+	f.Fuzz(fuzzOne)
+}
+
+func fuzzOne(t *testing.T, data []byte) {
+	if len(data) > 8192 {
+		return
+	}
+	peers := []overlay.Peer{node("a"), node("b"), node("c"), node("d"), {Name: "a", Incarnation: 1, Addr: "a:1"}}
+	words := []string{"a", "b", "o", "m", "", strings.Repeat("x", 300)}
+	kinds := []func() proto.Message{
+		func() proto.Message { return &messages.PlumGossip{} },
+		func() proto.Message { return &messages.PlumIHave{} },
+		func() proto.Message { return &messages.PlumGraft{} },
+		func() proto.Message { return &messages.PlumPrune{} },
+	}
+	run := func() []string {
+		b := newBench(t, func(c *plumtree.Config) { c.KeepMessages, c.Trees, c.Origins = 16, 3, 4 })
+		v := overlaytest.Drive{
+			Machine: b.m, Peers: peers,
+			Message: func(d *overlaytest.Dice, _ overlay.Peer) proto.Message {
+				if d.N(3) > 0 { // something that fits
+					g := gossip(uint64(d.N(20)+1), nil)
+					g.Tree, g.Wave, g.OffTree, g.Spread = uint64(d.N(3)+1), uint64(d.N(2)), d.N(3) == 0, uint32(d.N(3))
+					if d.N(2) == 0 {
+						return ihave(g.Seq, uint32(d.N(9)))
+					}
+					return g
+				}
+				return overlaytest.Fill(d, kinds[d.N(len(kinds))](), words)
+			},
+			Check: func(_ overlay.Time, effects []overlay.Effect) {
+				if err := b.m.Check(); err != nil {
+					t.Fatal(err)
+				}
+			},
+		}
+		return v.Run(overlaytest.NewDice(data))
+	}
+	if !slices.Equal(run(), run()) {
+		t.Fatal("the same events gave other effects")
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		step func(x *bench, out *overlay.Effects, i uint64)
+	}{
+		{"first", func(x *bench, out *overlay.Effects, i uint64) {
+			x.m.Step(0, overlay.Received{From: node("a"), Msg: gossip(i, nil)}, out)
+		}},
+		{"duplicate", func(x *bench, out *overlay.Effects, _ uint64) {
+			x.m.Step(0, overlay.Received{From: node("b"), Msg: gossip(1, nil)}, out)
+		}},
+		{"announcement", func(x *bench, out *overlay.Effects, _ uint64) {
+			x.m.Step(0, overlay.Received{From: node("b"), Msg: ihave(1, 3)}, out)
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			x := newBench(b, nil, "a", "b", "c", "d", "e")
+			x.hear("a", gossip(1, nil))
+			var out overlay.Effects
+			i := uint64(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				i++
+				out.Reset()
+				c.step(x, &out, i)
+			}
+		})
+	}
+}
