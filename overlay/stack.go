@@ -26,14 +26,19 @@ type Layer interface {
 type Stack struct {
 	base   Machine
 	layers []Layer
-	spans  []span // of the effects of this step
+	spans  []span   // of the effects of this step
+	few    [4]Layer // backs layers, so that they lie with the rest
 }
 
 // span ends the effects of one machine, by index; -1 is the overlay.
 type span struct{ end, writer int }
 
 // NewStack joins an overlay and layers, lowest first.
-func NewStack(base Machine, layers ...Layer) *Stack { return &Stack{base: base, layers: layers} }
+func NewStack(base Machine, layers ...Layer) *Stack {
+	s := &Stack{base: base}
+	s.layers = append(s.few[:0], layers...)
+	return s
+}
 
 // Base returns the overlay.
 func (s *Stack) Base() Machine { return s.base }

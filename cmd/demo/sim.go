@@ -41,7 +41,7 @@ func parseSim(args []string) (simOptions, error) {
 	fs.Float64Var(&fail, "fail", 0, "")
 	fs.IntVar(&churn, "churn", 0, "")
 	fs.IntVar(&messages, "messages", 0, "")
-	fs.StringVar(&senders, "senders", "random", "")
+	fs.StringVar(&senders, "senders", "one", "")
 	fs.DurationVar(&latency, "latency", 0, "")
 	fs.DurationVar(&jitter, "jitter", 0, "")
 	fs.Float64Var(&s.Loss, "loss", 0, "")

@@ -50,10 +50,12 @@ type missing struct {
 
 // Machine is the Plumtree of one node.
 type Machine struct {
-	cfg       Config
-	now       overlay.Time
 	neighbors []neighbor // by slot
-	used      int        // slots in use
+	lives     []uint64   // their incarnations, 0 for a free slot: what is searched
+	few       [8]uint64  // backs lives, so that they lie with the rest
+	now       overlay.Time
+	cfg       Config
+	used      int // slots in use
 	trees     map[uint64]*tree
 	last      *tree // the tree used last, by lastRoot
 	lastRoot  uint64
@@ -73,10 +75,12 @@ func New(cfg Config) (*Machine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Machine{
+	m := &Machine{
 		cfg: cfg, trees: make(map[uint64]*tree), missing: make(map[key]*missing),
-		store: store{index: make(map[key]uint64)}, seen: seen{origins: make(map[uint64]*window)},
-	}, nil
+		seen: seen{origins: make(map[uint64]*window)},
+	}
+	m.lives = m.few[:0]
+	return m, nil
 }
 
 // Owns implements overlay.Layer.
@@ -135,8 +139,8 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 
 // slot finds a neighbor, or returns -1.
 func (m *Machine) slot(p overlay.Peer) int {
-	for i := range m.neighbors {
-		if n := &m.neighbors[i]; n.peer.Incarnation == p.Incarnation && n.peer.Name == p.Name {
+	for i, life := range m.lives {
+		if life == uint64(p.Incarnation) && m.neighbors[i].peer.Name == p.Name {
 			return i
 		}
 	}
@@ -163,8 +167,9 @@ func (m *Machine) neighborUp(p overlay.Peer, out *overlay.Effects) {
 		}
 		slot = len(m.neighbors)
 		m.neighbors = append(m.neighbors, neighbor{})
+		m.lives = append(m.lives, 0)
 	}
-	m.neighbors[slot] = neighbor{peer: p}
+	m.neighbors[slot], m.lives[slot] = neighbor{peer: p}, uint64(p.Incarnation)
 	m.used++
 	m.store.expire(m.now.Add(-m.cfg.Recent))
 	if ids := m.store.recent(maxAnnounce); len(ids) > 0 {
@@ -179,7 +184,7 @@ func (m *Machine) neighborDown(p overlay.Peer, out *overlay.Effects) {
 	if slot < 0 {
 		return
 	}
-	m.neighbors[slot] = neighbor{}
+	m.neighbors[slot], m.lives[slot] = neighbor{}, 0
 	m.used--
 	for _, t := range m.trees {
 		t.lazy.clear(slot) // no effect depends on the order
@@ -302,10 +307,10 @@ func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64,
 	var off *messages.PlumGossip // for links outside of the tree
 	var id *messages.PlumID
 	var one *messages.PlumIHave
-	for i := range m.neighbors {
+	for i, life := range m.lives {
 		n := &m.neighbors[i]
 		switch {
-		case i == except || n.peer.Name == "":
+		case i == except || life == 0:
 		case !t.lazy.has(i):
 			out.Send(n.peer, on)
 		case on.GetSpread() > 0:

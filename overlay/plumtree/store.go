@@ -2,6 +2,7 @@ package plumtree
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -9,6 +10,8 @@ import (
 
 // entry is a message that is kept for those who ask.
 type entry struct {
+	key    key
+	prev   uint64               // number of the one before it with the same hash, plus 1
 	on     *messages.PlumGossip // as it goes to the next hop
 	wave   uint64               // of the copy that came first
 	at     overlay.Time
@@ -22,17 +25,34 @@ type store struct {
 	first uint64 // number of the oldest; an entry's place is its number mod len(ring)
 	next  uint64
 	bytes int
-	index map[key]uint64
+	heads []uint64 // by hash, the number of the latest, plus 1; what is below first is gone
 }
 
 func (s *store) len() int { return int(s.next - s.first) }
 
 func (s *store) find(k key) (*entry, bool) {
-	i, ok := s.index[k]
-	if !ok {
+	if len(s.heads) == 0 {
 		return nil, false
 	}
-	return &s.ring[i%uint64(len(s.ring))], true
+	for n := s.heads[s.hash(k)]; n > s.first; {
+		e := &s.ring[(n-1)%uint64(len(s.ring))]
+		if e.key == k {
+			return e, true
+		}
+		n = e.prev
+	}
+	return nil, false
+}
+
+func (s *store) hash(k key) uint64 {
+	return (k.incarnation + k.seq*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9 >> 32 & uint64(len(s.heads)-1)
+}
+
+// link enters the message of a number by its hash.
+func (s *store) link(n uint64) {
+	e := &s.ring[n%uint64(len(s.ring))]
+	h := s.hash(e.key)
+	e.prev, s.heads[h] = s.heads[h], n+1
 }
 
 // add keeps a message; the oldest make room for it.
@@ -44,8 +64,9 @@ func (s *store) add(e entry, most, bytes int) {
 	if s.len() == len(s.ring) {
 		s.grow(min(max(2*len(s.ring), 8), most))
 	}
+	e.key = key{e.on.GetIncarnation(), e.on.GetSeq()}
 	s.ring[s.next%uint64(len(s.ring))] = e
-	s.index[key{e.on.GetIncarnation(), e.on.GetSeq()}] = s.next
+	s.link(s.next)
 	s.next++
 	s.bytes += n
 }
@@ -55,17 +76,18 @@ func (s *store) grow(size int) {
 	ring := make([]entry, size)
 	n := s.len()
 	for i := range n {
-		e := s.ring[(s.first+uint64(i))%uint64(len(s.ring))]
-		ring[i] = e
-		s.index[key{e.on.GetIncarnation(), e.on.GetSeq()}] = uint64(i)
+		ring[i] = s.ring[(s.first+uint64(i))%uint64(len(s.ring))]
 	}
 	s.ring, s.first, s.next = ring, 0, uint64(n)
+	s.heads = make([]uint64, 1<<bits.Len(uint(size)))
+	for i := range s.next {
+		s.link(i)
+	}
 }
 
 // drop forgets the oldest.
 func (s *store) drop() {
 	e := &s.ring[s.first%uint64(len(s.ring))]
-	delete(s.index, key{e.on.GetIncarnation(), e.on.GetSeq()})
 	s.bytes -= len(e.on.GetPayload())
 	*e = entry{}
 	s.first++
@@ -99,8 +121,15 @@ func (s *store) recent(most int) []*messages.PlumID {
 }
 
 func (s *store) check(most, bytes int) error {
-	if s.len() > most || s.bytes > bytes && s.len() > 1 || len(s.index) != s.len() {
-		return fmt.Errorf("plumtree: %d messages of %d bytes are kept, %d are found, with room for %d of %d", s.len(), s.bytes, len(s.index), most, bytes)
+	if s.len() > most || s.bytes > bytes && s.len() > 1 {
+		return fmt.Errorf("plumtree: %d messages of %d bytes are kept, with room for %d of %d", s.len(), s.bytes, most, bytes)
+	}
+	for i := s.first; i != s.next; i++ {
+		if e := &s.ring[i%uint64(len(s.ring))]; e.on == nil {
+			return fmt.Errorf("plumtree: message %d is kept and gone", i)
+		} else if found, ok := s.find(e.key); !ok || found != e {
+			return fmt.Errorf("plumtree: %s/%d is kept and not found", e.on.GetOrigin(), e.on.GetSeq())
+		}
 	}
 	return nil
 }

@@ -75,8 +75,9 @@ func (w *World) newLink(from, to int32) int32 {
 	}
 	w.stamp++
 	w.links[i] = link{ends: [2]int32{from, to}, stamp: w.stamp, state: linkDialing}
-	w.lives[from].links = append(w.lives[from].links, end{to, i})
-	w.lives[to].links = append(w.lives[to].links, end{from, i})
+	a, b := &w.lives[from], &w.lives[to]
+	a.links = append(a.links, end{to, i, b.peer.Incarnation})
+	b.links = append(b.links, end{from, i, a.peer.Incarnation})
 	return i
 }
 
@@ -284,6 +285,13 @@ func (w *World) send(at int32, p overlay.Peer, m proto.Message) {
 	l := &w.lives[at]
 	l.sent++
 	w.totals.Sent[class]++
+	for _, e := range l.links {
+		if e.incarnation == p.Incarnation && w.links[e.link].state == linkUp {
+			k := &w.links[e.link]
+			w.transmit(e.link, k.side(at), m)
+			return
+		}
+	}
 	to, ok := w.resolve(p)
 	if !ok || to == at {
 		return

@@ -27,14 +27,25 @@ type event struct {
 	what  any // the message, the overlay.Event or the function
 }
 
-// entry orders an event in the heap: by time, then by the order of scheduling.
+// entry orders an event in the heap: by time, then by node, then by the order of
+// scheduling. What happens at one moment happens node by node since most of a
+// step's time goes into fetching the node's memory.
 type entry struct {
-	at  overlay.Time
-	seq uint64
-	idx int32
+	at   overlay.Time
+	seq  uint64
+	life int32
+	idx  int32
 }
 
-func (a entry) before(b entry) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+func (a entry) before(b entry) bool {
+	if a.at != b.at {
+		return a.at < b.at
+	}
+	if a.life != b.life {
+		return a.life < b.life
+	}
+	return a.seq < b.seq
+}
 
 // queue is a heap with four children to a node, over a slab of events.
 type queue struct {
@@ -55,7 +66,7 @@ func (q *queue) push(at overlay.Time, e event) {
 		q.slab = append(q.slab, e)
 	}
 	q.seq++
-	x := entry{at, q.seq, i}
+	x := entry{at, q.seq, e.life, i}
 	q.heap = append(q.heap, x)
 	at4 := len(q.heap) - 1
 	for at4 > 0 {

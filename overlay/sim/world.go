@@ -65,7 +65,10 @@ type life struct {
 }
 
 // end is a life's end of a session.
-type end struct{ to, link int32 }
+type end struct {
+	to, link    int32
+	incarnation overlay.Incarnation // of to: what is searched for each message
+}
 
 type timer struct {
 	key   overlay.Timer

@@ -74,7 +74,7 @@ var trees = []tree{
 		c := plumtree.DefaultConfig(self)
 		c.LazyTick = 0 // announcements are counted one by one, as in the paper
 		// What a simulation of thousands has no memory for.
-		c.KeepMessages, c.Origins = 64, 64
+		c.KeepMessages, c.Origins = 16, 32
 		return plumtree.New(c)
 	}},
 	{name: "flood", make: func(_ *Scenario, self overlay.Peer, _ *rand.Rand) (overlay.Layer, error) {
