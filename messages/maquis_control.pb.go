@@ -1319,6 +1319,44 @@ func (x *WatchEntry) GetRef() uint64 {
 	return 0
 }
 
+// OverlayHello is the first frame of an overlay that has nothing else to say: it
+// tells the node that was dialed which overlay holds the session.
+type OverlayHello struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OverlayHello) Reset() {
+	*x = OverlayHello{}
+	mi := &file_maquis_control_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OverlayHello) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OverlayHello) ProtoMessage() {}
+
+func (x *OverlayHello) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_control_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OverlayHello.ProtoReflect.Descriptor instead.
+func (*OverlayHello) Descriptor() ([]byte, []int) {
+	return file_maquis_control_proto_rawDescGZIP(), []int{21}
+}
+
 var File_maquis_control_proto protoreflect.FileDescriptor
 
 const file_maquis_control_proto_rawDesc = "" +
@@ -1420,7 +1458,8 @@ const file_maquis_control_proto_rawDesc = "" +
 	"WatchEntry\x12\x18\n" +
 	"\awatcher\x18\x01 \x01(\tR\awatcher\x12\x18\n" +
 	"\awatchee\x18\x02 \x01(\tR\awatchee\x12\x10\n" +
-	"\x03ref\x18\x03 \x01(\x04R\x03refB&Z$github.com/maquis-go/maquis/messagesb\x06proto3"
+	"\x03ref\x18\x03 \x01(\x04R\x03ref\"\x0e\n" +
+	"\fOverlayHelloB&Z$github.com/maquis-go/maquis/messagesb\x06proto3"
 
 var (
 	file_maquis_control_proto_rawDescOnce sync.Once
@@ -1434,7 +1473,7 @@ func file_maquis_control_proto_rawDescGZIP() []byte {
 	return file_maquis_control_proto_rawDescData
 }
 
-var file_maquis_control_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_maquis_control_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_maquis_control_proto_goTypes = []any{
 	(*NodeRef)(nil),         // 0: maquis.v1.NodeRef
 	(*Connect)(nil),         // 1: maquis.v1.Connect
@@ -1457,7 +1496,8 @@ var file_maquis_control_proto_goTypes = []any{
 	(*SpawnReply)(nil),      // 18: maquis.v1.SpawnReply
 	(*WatchSync)(nil),       // 19: maquis.v1.WatchSync
 	(*WatchEntry)(nil),      // 20: maquis.v1.WatchEntry
-	nil,                     // 21: maquis.v1.SetTagsOrder.TagsEntry
+	(*OverlayHello)(nil),    // 21: maquis.v1.OverlayHello
+	nil,                     // 22: maquis.v1.SetTagsOrder.TagsEntry
 }
 var file_maquis_control_proto_depIdxs = []int32{
 	0,  // 0: maquis.v1.Connect.peer:type_name -> maquis.v1.NodeRef
@@ -1470,7 +1510,7 @@ var file_maquis_control_proto_depIdxs = []int32{
 	0,  // 7: maquis.v1.LinkEstablished.peer:type_name -> maquis.v1.NodeRef
 	0,  // 8: maquis.v1.LinkFailed.peer:type_name -> maquis.v1.NodeRef
 	0,  // 9: maquis.v1.LinkEnded.peer:type_name -> maquis.v1.NodeRef
-	21, // 10: maquis.v1.SetTagsOrder.tags:type_name -> maquis.v1.SetTagsOrder.TagsEntry
+	22, // 10: maquis.v1.SetTagsOrder.tags:type_name -> maquis.v1.SetTagsOrder.TagsEntry
 	20, // 11: maquis.v1.WatchSync.watches:type_name -> maquis.v1.WatchEntry
 	12, // [12:12] is the sub-list for method output_type
 	12, // [12:12] is the sub-list for method input_type
@@ -1490,7 +1530,7 @@ func file_maquis_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_maquis_control_proto_rawDesc), len(file_maquis_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

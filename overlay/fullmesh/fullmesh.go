@@ -32,6 +32,10 @@ type Config struct {
 	// RetryMin and RetryMax bound the pause between dials. Our choice: 100 ms
 	// to 5 s.
 	RetryMin, RetryMax time.Duration
+	// Take says which members are to be neighbors; nil: all. Dial says which of
+	// those this node dials, while it awaits the others; nil: all. Packages
+	// clientserver and static are made of these.
+	Take, Dial func(overlay.Peer) bool
 }
 
 // DefaultConfig returns a Config with the defaults for a node.
@@ -97,13 +101,13 @@ func (m *Machine) Step(_ overlay.Time, ev overlay.Event, out *overlay.Effects) {
 }
 
 func (m *Machine) onMemberUp(p overlay.Peer, out *overlay.Effects) {
-	if p.Name == m.cfg.Self.Name {
+	if p.Name == m.cfg.Self.Name || m.cfg.Take != nil && !m.cfg.Take(p) {
 		return
 	}
 	if k := m.members[p.Name]; k != nil {
 		if k.peer.Same(p) {
 			k.peer.Addr = p.Addr
-			if !k.up { // it is back: dial it now
+			if !k.up && m.dials(p) { // it is back: dial it now
 				k.tries = 0
 				out.SetTimer(overlay.Timer{Kind: timerDial, Peer: p.Name}, 0)
 			}
@@ -113,12 +117,17 @@ func (m *Machine) onMemberUp(p overlay.Peer, out *overlay.Effects) {
 	}
 	k := &member{peer: p}
 	m.members[p.Name] = k
-	if m.cfg.Self.Compare(p) < 0 {
+	switch {
+	case !m.dials(p):
+	case m.cfg.Self.Compare(p) < 0 || m.cfg.Dial != nil && !m.cfg.Dial(m.cfg.Self):
 		m.dial(k, out)
-	} else {
+	default:
 		out.SetTimer(overlay.Timer{Kind: timerDial, Peer: p.Name}, m.cfg.Yield)
 	}
 }
+
+// dials reports whether this node dials a member.
+func (m *Machine) dials(p overlay.Peer) bool { return m.cfg.Dial == nil || m.cfg.Dial(p) }
 
 func (m *Machine) drop(k *member, out *overlay.Effects) {
 	delete(m.members, k.peer.Name)
@@ -151,6 +160,9 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 		up := overlay.NeighborUp{Peer: k.peer}
 		if !ev.Inbound { // only the dialed side tells what it remembers
 			up.Known = ev.Known
+			if m.cfg.Dial != nil {
+				out.Send(k.peer, &messages.OverlayHello{}) // who awaits us does not dial
+			}
 		}
 		out.Notify(up)
 	}
@@ -168,6 +180,9 @@ func (m *Machine) onLinkDown(ev overlay.LinkDown, out *overlay.Effects) {
 		wait = min(wait, m.cfg.RetryMin<<k.tries)
 	}
 	k.tries++
+	if !m.dials(k.peer) {
+		return
+	}
 	out.SetTimer(overlay.Timer{Kind: timerDial, Peer: k.peer.Name}, wait*3/4+time.Duration(m.cfg.Rand.Int64N(int64(wait)/2+1)))
 }
 

@@ -4,17 +4,20 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/clientserver"
 	"github.com/maquis-go/maquis/overlay/fullmesh"
 	"github.com/maquis-go/maquis/overlay/hyparview"
 	"github.com/maquis-go/maquis/overlay/plumtree"
 	"github.com/maquis-go/maquis/overlay/sim"
 	"github.com/maquis-go/maquis/overlay/sim/baseline"
+	"github.com/maquis-go/maquis/overlay/static"
 )
 
 // maker makes a machine of one node.
@@ -35,6 +38,17 @@ var kinds = []kind{
 			return hyparview.New(s.hyparview(self, rng))
 		}
 	}},
+	{name: "clientserver", members: true, make: func(s *Scenario) maker {
+		servers := []string{"n0", "n1", "n2"} // of so many as there are
+		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+			return clientserver.New(clientserver.Config{Self: self, Rand: rng, Servers: servers[:min(len(servers), s.Nodes)]})
+		}
+	}},
+	{name: "static", members: true, make: func(s *Scenario) maker {
+		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+			return static.New(static.Config{Self: self, Rand: rng, Neighbors: s.chords(self.Name)})
+		}
+	}},
 	{name: "fullmesh", members: true, make: func(*Scenario) maker {
 		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
 			return fullmesh.New(fullmesh.DefaultConfig(self, rng))
@@ -52,6 +66,22 @@ func (s *Scenario) hyparview(self overlay.Peer, rng *rand.Rand) hyparview.Config
 		c.Passive = s.Passive
 	}
 	return c
+}
+
+// chords are the neighbors of a node in a static overlay: on a ring, the next on
+// either side, and those at a quarter of the ring.
+func (s *Scenario) chords(name string) []string {
+	i, err := strconv.Atoi(strings.TrimPrefix(name, "n"))
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, d := range []int{1, s.Nodes - 1, s.Nodes / 4, s.Nodes - s.Nodes/4} {
+		if n := fmt.Sprint("n", (i+d)%s.Nodes); d%s.Nodes != 0 && !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	return list
 }
 
 // Overlays are the names of the overlays that can be simulated.
