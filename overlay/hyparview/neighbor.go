@@ -285,8 +285,9 @@ func (m *Machine) onReply(from overlay.Peer, msg *messages.HyparNeighborReply, o
 	i := slices.IndexFunc(m.asked, func(a asked) bool { return a.sent && a.id == msg.GetRequest() && a.peer.Same(from) })
 	if i < 0 {
 		// Too late, or we took it meanwhile; if it believes that we are
-		// neighbors and we are not, it is told.
-		if msg.GetAccepted() && m.neighbor(from, out) && msg.GetEvicted() && m.free(overlay.Peer{}) > 0 {
+		// neighbors and we are not, it is told. If it has been asked again, the
+		// answer to that will say the same.
+		if msg.GetAccepted() && m.askedBy(from.Name) < 0 && m.neighbor(from, out) && msg.GetEvicted() && m.free(overlay.Peer{}) > 0 {
 			m.keep(from, out)
 		}
 		return

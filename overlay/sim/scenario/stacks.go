@@ -15,6 +15,7 @@ import (
 	"github.com/maquis-go/maquis/overlay/fullmesh"
 	"github.com/maquis-go/maquis/overlay/hyparview"
 	"github.com/maquis-go/maquis/overlay/plumtree"
+	"github.com/maquis-go/maquis/overlay/scamp"
 	"github.com/maquis-go/maquis/overlay/sim"
 	"github.com/maquis-go/maquis/overlay/sim/baseline"
 	"github.com/maquis-go/maquis/overlay/static"
@@ -36,6 +37,11 @@ var kinds = []kind{
 	{name: "hyparview", make: func(s *Scenario) maker {
 		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
 			return hyparview.New(s.hyparview(self, rng))
+		}
+	}},
+	{name: "scamp", make: func(s *Scenario) maker {
+		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+			return scamp.New(s.scamp(self, rng))
 		}
 	}},
 	{name: "clientserver", members: true, make: func(s *Scenario) maker {
@@ -65,6 +71,13 @@ func (s *Scenario) hyparview(self overlay.Peer, rng *rand.Rand) hyparview.Config
 	if s.Passive > 0 {
 		c.Passive = s.Passive
 	}
+	return c
+}
+
+// scamp is the configuration: c = 4, with which the HyParView paper compares.
+func (s *Scenario) scamp(self overlay.Peer, rng *rand.Rand) scamp.Config {
+	c := scamp.DefaultConfig(self, rng)
+	c.C = 4
 	return c
 }
 
