@@ -40,6 +40,10 @@ parity: ## one set of actor behaviors: local, over protoactor's remote, over Maq
 mesh: ## what a full mesh of 50 nodes in one process costs
 	cd bench && $(GO) test -run Mesh -v -timeout 5m .
 
+.PHONY: sim
+sim: ## the papers' experiments at 10,000 nodes, some fifteen minutes; writes docs/results/simulation.md
+	$(GO) run ./overlay/sim/paper -commit $$(git rev-parse --short HEAD)
+
 PROTOS = $(abspath $(wildcard messages/*.proto cmd/demo/*.proto bench/*.proto))
 
 .PHONY: proto

@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"overlay/plumtree":     {"overlay", "messages"},
 	"overlay/sim":          {"overlay", "messages"},
 	"overlay/sim/baseline": {"overlay", "messages", "overlay/sim"},
+	"overlay/sim/paper":    {"overlay/sim/scenario"},
 	"overlay/sim/scenario": {"overlay", "overlay/", "messages"},
 	"channelmgr/frame":     {"overlay", "messages"},
 	"channelmgr/flow":      {"overlay", "messages"},
