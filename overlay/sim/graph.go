@@ -1,6 +1,9 @@
 package sim
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 // Graph is the overlay as the HyParView paper measures it (section 5.3), over
 // the nodes that live: an edge goes from each node to each of its neighbors.
@@ -49,6 +52,27 @@ func (w *World) Graph() Graph {
 		}
 	}
 	return measure(adjacent, w.Stream("paths"))
+}
+
+// MeanCost is the mean, over all edges of the overlay, of the time from end to
+// end without chance.
+func (w *World) MeanCost() time.Duration {
+	sum, n := time.Duration(0), 0
+	for _, at := range w.hosts {
+		if w.lives[at].dead {
+			continue
+		}
+		for _, to := range w.lives[at].neighbors {
+			if !w.lives[to].dead {
+				sum += w.cfg.Link.base(w.lives[at].host, w.lives[to].host)
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return sum / time.Duration(n)
 }
 
 // measure measures a directed graph.

@@ -137,6 +137,43 @@ func TestScampViewSize(t *testing.T) {
 	require.InDelta(t, 5*math.Log(5), large-small, 2.5)
 }
 
+// regions are five parts of the world.
+func regions() [][]Duration {
+	var list [][]Duration
+	for a := range 5 {
+		var row []Duration
+		for b := range 5 {
+			d := time.Millisecond
+			if a != b {
+				d = time.Duration(20+15*max(a-b, b-a)) * time.Millisecond
+			}
+			row = append(row, Duration(d))
+		}
+		list = append(list, row)
+	}
+	return list
+}
+
+// X-BOT lowers the mean cost of links; degrees stay, and the overlay remains
+// one component.
+func TestXbotLowersTheCost(t *testing.T) {
+	run := func(overlay string) (cost time.Duration, g sim.Graph) {
+		r := start(t, &Scenario{Overlay: overlay, Tree: "flood", Nodes: 200, Seed: 8, Check: true, Regions: regions(), Steps: []Step{{Do: "join"}}})
+		for range 10 {
+			r.w.Run(time.Minute)
+			require.Equal(t, 1, r.w.Graph().Components)
+		}
+		require.NoError(t, r.w.Err())
+		return r.w.MeanCost(), r.w.Graph()
+	}
+	before, random := run("hyparview")
+	after, cheap := run("xbot")
+	t.Logf("mean cost %v, with X-BOT %v; %d and %d nodes have 5 neighbors; clustering %.3f and %.3f", before, after, random.Degree[5], cheap.Degree[5], random.Clustering, cheap.Clustering)
+	require.Less(t, after, before/2)
+	require.GreaterOrEqual(t, cheap.Degree[5], random.Degree[5]-4)
+	require.LessOrEqual(t, cheap.Asymmetric, 4, "swaps in progress")
+}
+
 // One table over all overlays: what each must survive.
 func TestConformance(t *testing.T) {
 	const n = 40

@@ -19,6 +19,7 @@ import (
 	"github.com/maquis-go/maquis/overlay/sim"
 	"github.com/maquis-go/maquis/overlay/sim/baseline"
 	"github.com/maquis-go/maquis/overlay/static"
+	"github.com/maquis-go/maquis/overlay/xbot"
 )
 
 // maker makes a machine of one node.
@@ -37,6 +38,13 @@ var kinds = []kind{
 	{name: "hyparview", make: func(s *Scenario) maker {
 		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
 			return hyparview.New(s.hyparview(self, rng))
+		}
+	}},
+	{name: "xbot", make: func(s *Scenario) maker {
+		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+			c := xbot.DefaultConfig(self, rng)
+			c.HyParView = s.hyparview(self, rng)
+			return xbot.New(c)
 		}
 	}},
 	{name: "scamp", make: func(s *Scenario) maker {
