@@ -129,12 +129,9 @@ func (m *Machine) onKeep(from overlay.Peer, out *overlay.Effects) {
 		m.in.Remove(q)
 		m.sync(q, messages.ReasonLimit, out)
 	}
-	if old, ok := m.in.Find(from.Name); ok && !old.Same(from) {
-		m.lost(old, messages.ReasonPastLife, out)
-	}
+	m.link(from, out) // it says so over a session
 	m.in.Add(from)
 	m.heard = m.now
-	m.linked.Add(from) // it says so over a session
 	m.sync(from, "", out)
 }
 

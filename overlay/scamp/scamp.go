@@ -226,7 +226,7 @@ func (m *Machine) linkUp(ev overlay.LinkUp, out *overlay.Effects) {
 		return
 	}
 	was := m.linked.Has(p)
-	m.linked.Add(p)
+	m.link(p, out)
 	if m.joining != "" && ev.Contact == m.joining {
 		out.Send(p, m.subscription())
 	}
@@ -239,6 +239,14 @@ func (m *Machine) linkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	m.sync(p, "", out)
 }
 
+// link notes that a session is up; another life of that name is gone.
+func (m *Machine) link(p overlay.Peer, out *overlay.Effects) {
+	if old, ok := m.linked.Find(p.Name); ok && !old.Same(p) {
+		m.lost(old, messages.ReasonPastLife, out)
+	}
+	m.linked.Add(p)
+}
+
 // sync makes a peer a neighbor, or ends that, by the views and the sessions as
 // they are, and tells. The session with one that is no neighbor any more is
 // released.
@@ -246,9 +254,6 @@ func (m *Machine) sync(p overlay.Peer, why messages.Reason, out *overlay.Effects
 	should := m.linked.Has(p) && (m.view.Has(p) || m.in.Has(p))
 	switch is := m.up.Has(p); {
 	case should && !is:
-		if old, ok := m.up.Find(p.Name); ok {
-			m.lost(old, messages.ReasonPastLife, out)
-		}
 		m.up.Add(p)
 		out.Notify(overlay.NeighborUp{Peer: p})
 	case !should && is:
