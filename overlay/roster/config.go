@@ -17,6 +17,11 @@ type Config struct {
 	Rand *rand.Rand // the machine's dice
 	Seed []Member   // what a predecessor of the machine knew, after a restart of its host
 
+	// Partial says that the overlay keeps links to few of the members. Then the
+	// end of a link by agreement is no sign, nor is it that nobody near has a
+	// link to a suspect; and a neighbor may come before its record.
+	Partial bool
+
 	// Grace is how long a lost link may be gone before neighbors are asked
 	// whether they still have one. A redial that is refused ends it early.
 	Grace time.Duration

@@ -39,7 +39,8 @@ func (m *Machine) unwatch(e *entry, out *overlay.Effects) {
 func (m *Machine) onNeighborUp(ev overlay.NeighborUp, out *overlay.Effects) {
 	e := m.table.get(ev.Peer.Name)
 	if e == nil || e.rec.Peer.Incarnation != ev.Peer.Incarnation || e.status >= StatusDown {
-		return // the overlay has not heard yet, or it is no member
+		m.greet(e, ev.Peer, out)
+		return
 	}
 	m.table.link(e, true)
 	if e.status == StatusSuspect {
@@ -59,9 +60,47 @@ func (m *Machine) onNeighborUp(ev overlay.NeighborUp, out *overlay.Effects) {
 	m.sendDigest(e.rec.Peer, out)
 }
 
+// greet meets a neighbor of whom we know no record that holds. On partial views
+// it is one that has just joined, or is back; elsewhere the overlay has not
+// heard yet that it is no member.
+func (m *Machine) greet(e *entry, p overlay.Peer, out *overlay.Effects) {
+	if !m.cfg.Partial || p.Name == m.self.Peer.Name {
+		return
+	}
+	m.ahead[p.Name] = p
+	m.notAlone(out)
+	if e != nil && e.rec.Peer.Incarnation == p.Incarnation { // it must know, so that it returns
+		out.Send(p, &messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}})
+	}
+	m.sendSelf(p, out)
+	m.sendDigest(p, out)
+}
+
+// meet links a member whose record has come after it became a neighbor.
+func (m *Machine) meet(e *entry, out *overlay.Effects) {
+	if p, ok := m.ahead[e.rec.Peer.Name]; ok && p.Same(e.rec.Peer) {
+		delete(m.ahead, p.Name)
+		m.table.link(e, true)
+		m.unwatch(e, out)
+	}
+}
+
+// agreed reports whether a link ended since one of the two gave it up.
+func agreed(why messages.Reason) bool {
+	switch why {
+	case messages.ReasonClosed, messages.ReasonPeerClosed, messages.ReasonLimit, messages.ReasonPastLife:
+		return true
+	}
+	return false
+}
+
 // onNeighborDown takes the loss of a link, or (the reason says so) a failure
 // to dial it again.
 func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) {
+	if p, ok := m.ahead[ev.Peer.Name]; ok && p.Same(ev.Peer) {
+		delete(m.ahead, ev.Peer.Name)
+		m.checkAlone(out)
+	}
 	e := m.table.get(ev.Peer.Name)
 	if e == nil || e.rec.Peer.Incarnation != ev.Peer.Incarnation {
 		return
@@ -69,6 +108,7 @@ func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) 
 	m.table.link(e, false)
 	m.checkAlone(out)
 	switch {
+	case m.cfg.Partial && agreed(ev.Reason):
 	case e.status >= StatusDown || m.leaving:
 	case ev.Reason == messages.ReasonDown && ev.Known > 0:
 		// It lives, and has declared us down. We return with a new generation.
@@ -198,6 +238,10 @@ func (m *Machine) onAnswer(from overlay.Peer, msg *messages.RosterAnswer, out *o
 // vouched: a member to whom we have no link is alive for others. It is asked
 // about again, ever more seldom.
 func (m *Machine) vouched(e *entry, out *overlay.Effects) {
+	if m.cfg.Partial { // whoever has a link will see it end
+		m.unwatch(e, out)
+		return
+	}
 	e.asked, e.tried = nil, 0
 	m.watch(e, stageVouched, m.jitter(m.cfg.Suspicion/2<<e.rounds), out)
 	e.rounds = min(e.rounds+1, maxRounds)

@@ -112,6 +112,9 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	}
 	m.sendSelf(ev.Peer, out)
 	m.sendDigest(ev.Peer, out)
+	if k != nil && !ev.Inbound {
+		out.Notify(Met{ev.Peer})
+	}
 }
 
 // onLinkDown: a call came to nothing, or a session on which we have a hold is

@@ -46,6 +46,7 @@ func (m *Machine) takeRecord(from overlay.Peer, r Record, out *overlay.Effects) 
 		}
 		m.table.put(e)
 		out.Notify(Up{e.member()})
+		m.meet(e, out)
 		m.tryJoin(out)
 		return true
 	}
@@ -94,6 +95,7 @@ func (m *Machine) revive(e *entry, r Record, out *overlay.Effects) {
 	m.table.change(e, r, StatusAlive)
 	e.observers, e.accused, e.verdict, e.changed = nil, 0, nil, m.now
 	out.Notify(Up{e.member()})
+	m.meet(e, out)
 	m.tryJoin(out)
 }
 

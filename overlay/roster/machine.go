@@ -36,6 +36,7 @@ type Machine struct {
 	contacts map[string]*contact           // by address
 	visits   map[string]overlay.Peer       // peers on whose session we took a hold, by name
 	dumps    map[overlay.Peer]overlay.Time // what lives were sent the whole roster when
+	ahead    map[string]overlay.Peer       // neighbors whose records have not come yet, by name
 	vias     []overlay.Peer                // contacts that told all, until we have joined
 	echoes   []string                      // members that know us, until we have joined
 	joined   bool                          // we may accuse and relay
@@ -63,7 +64,7 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)},
-		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time),
+		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer),
 	}
 	m.self.raw = m.self.encode()
 	for _, k := range cfg.Seed {

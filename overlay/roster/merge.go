@@ -90,7 +90,7 @@ func (m *Machine) checkAlone(out *overlay.Effects) {
 // alone reports whether no link is left, though there are others who did not
 // leave in order.
 func (m *Machine) alone() bool {
-	if len(m.table.near) > 0 || len(m.visits) > 0 || m.leaving || !m.joined {
+	if len(m.table.near) > 0 || len(m.visits) > 0 || len(m.ahead) > 0 || m.leaving || !m.joined {
 		return false
 	}
 	return slices.ContainsFunc(m.table.order, func(e *entry) bool { return e.status != StatusLeft && e.known() })

@@ -55,6 +55,10 @@ type (
 	// called. NotIsolated ends it.
 	Isolated    struct{ Since overlay.Time }
 	NotIsolated struct{}
+	// Met tells that a call to somebody outside this half of the cluster, a down
+	// member or a seed, was answered. On partial views the overlay is to join
+	// through it.
+	Met struct{ Peer overlay.Peer }
 	// LeaveDone tells that the farewell was sent.
 	LeaveDone struct{}
 )
