@@ -22,6 +22,11 @@ type Config struct {
 	// link to a suspect; and a neighbor may come before its record.
 	Partial bool
 
+	// Tree says that news go over a broadcast tree: the machine notifies
+	// overlay.Publish with Subject, and takes overlay.Delivered. What it does
+	// not bring, digests do.
+	Tree bool
+
 	// Grace is how long a lost link may be gone before neighbors are asked
 	// whether they still have one. A redial that is refused ends it early.
 	Grace time.Duration
@@ -41,9 +46,11 @@ type Config struct {
 	Spread Spread
 }
 
-// Spread sends news to neighbors. With a broadcast tree it would publish them
-// instead, and the driver would feed what the tree delivers as Received. It
-// may lose news: digests repair that.
+// Subject is that of the roster's news on a broadcast tree.
+const Subject = "roster"
+
+// Spread sends news to neighbors, where there is no broadcast tree. It may lose
+// news: digests repair that.
 type Spread func(news *messages.RosterUpdate, neighbors []overlay.Peer, out *overlay.Effects)
 
 // Flood is the Spread that sends to every neighbor.

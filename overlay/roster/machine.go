@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
@@ -47,6 +49,7 @@ type Machine struct {
 	lonely   bool         // timerAlone is set
 	leaving  bool         // farewell was said
 	isolated bool
+	fromTree bool // what is being taken came over the tree, to all
 
 	// Awareness of our own slowness, see health.go.
 	strain int
@@ -134,9 +137,26 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 		m.onNeighborUp(ev, out)
 	case overlay.NeighborDown:
 		m.onNeighborDown(ev, out)
+	case overlay.Delivered:
+		m.onDelivered(ev, out)
 	case overlay.Command:
 		m.onCommand(ev.Order, out)
 	}
+}
+
+// onDelivered takes news that came over the tree; everyone gets them.
+func (m *Machine) onDelivered(ev overlay.Delivered, out *overlay.Effects) {
+	if ev.Subject != Subject || ev.From.Name == "" {
+		return // another's, or our own
+	}
+	up := &messages.RosterUpdate{}
+	if err := proto.Unmarshal(ev.Payload, up); err != nil {
+		out.Reject(ev.From, messages.ReasonMalformed)
+		return
+	}
+	m.fromTree = true
+	m.onUpdate(overlay.Peer{Name: ev.ID.Origin, Incarnation: ev.ID.Incarnation}, up, out)
+	m.fromTree = false
 }
 
 func (m *Machine) onStart(out *overlay.Effects) {

@@ -116,10 +116,12 @@ func (m *Machine) onLeave(out *overlay.Effects) {
 		return
 	}
 	m.leaving = true
-	m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{{
+	// Straight to the neighbors, who pass it on: an overlay that leaves in the
+	// same moment has no tree any more.
+	m.cfg.Spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{{
 		Name: m.self.Peer.Name, Incarnation: uint64(m.self.Peer.Incarnation), Generation: m.self.Generation,
 		Version: m.self.Version, Status: messages.RosterStatus_ROSTER_STATUS_LEFT,
 		Observers: []string{m.self.Peer.Name}, Addr: m.self.Peer.Addr,
-	}}}, overlay.Peer{}, out)
+	}}}, m.reach(), out)
 	out.Notify(LeaveDone{})
 }

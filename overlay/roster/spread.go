@@ -3,6 +3,8 @@ package roster
 import (
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
@@ -14,6 +16,12 @@ const passMost = 16
 // spread sends news of our own making to all neighbors, and to those whom we
 // visit, but one.
 func (m *Machine) spread(news *messages.RosterUpdate, but overlay.Peer, out *overlay.Effects) {
+	if m.cfg.Tree {
+		if b, err := proto.Marshal(news); err == nil && len(m.table.near)+len(m.ahead) > 0 {
+			out.Notify(overlay.Publish{Subject: Subject, Payload: b})
+		}
+		return
+	}
 	to := m.reach()
 	to = slices.DeleteFunc(to, but.Same)
 	if len(to) > 0 {
@@ -24,7 +32,7 @@ func (m *Machine) spread(news *messages.RosterUpdate, but overlay.Peer, out *ove
 // pass sends on what others told us, once: what it says is known then. A node
 // that is still joining, or is no member, relays nothing.
 func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *overlay.Effects) {
-	if !m.joined || m.taken.Name != "" {
+	if !m.joined || m.taken.Name != "" || m.fromTree {
 		return
 	}
 	if len(m.table.near) <= passMost {

@@ -29,7 +29,9 @@ func (m *Machine) claimOf(e *entry) *messages.RosterClaim {
 func (m *Machine) takeSuspicion(from overlay.Peer, e *entry, c *messages.RosterClaim, out *overlay.Effects) {
 	switch {
 	case c.GetVersion() < e.rec.Version: // refuted already: the sender has not heard of it
-		out.Send(from, &messages.RosterUpdate{Records: [][]byte{e.rec.raw}})
+		if !m.fromTree {
+			out.Send(from, &messages.RosterUpdate{Records: [][]byte{e.rec.raw}})
+		}
 	case e.neighbor:
 		out.Send(e.rec.Peer, &messages.RosterUpdate{Claims: []*messages.RosterClaim{c}})
 	case e.status == StatusSuspect:
@@ -122,6 +124,10 @@ func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.T
 		dead.Status = StatusDown
 		out.Notify(Down{dead, why})
 	}
-	m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, from, out)
+	// Over a tree one word reaches all: an observer's, or that of whoever heard
+	// it from a neighbor. The others come to the same by themselves.
+	if !m.cfg.Tree || !m.fromTree && (from.Name != "" || slices.Contains(by, m.self.Peer.Name)) {
+		m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, from, out)
+	}
 	m.checkAlone(out)
 }

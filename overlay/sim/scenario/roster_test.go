@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/hyparview"
+	"github.com/maquis-go/maquis/overlay/plumtree"
 	"github.com/maquis-go/maquis/overlay/roster"
 	"github.com/maquis-go/maquis/overlay/sim"
 )
@@ -27,6 +29,7 @@ type cluster struct {
 	w     *sim.World
 	downs map[int]map[string]overlay.Time // by node: who was declared down when
 	left  map[int]map[string]bool
+	news  int // delivered by a tree
 }
 
 const (
@@ -34,7 +37,9 @@ const (
 	stackInstance
 )
 
-func newCluster(t testing.TB, cfg sim.Config, n int) *cluster {
+var members = flag.Int("members", 80, "nodes of the tests of the roster")
+
+func newCluster(t testing.TB, cfg sim.Config, n int, tree bool) *cluster {
 	c := &cluster{t: t, downs: make(map[int]map[string]overlay.Time), left: make(map[int]map[string]bool)}
 	if cfg.Link.Latency == 0 {
 		cfg.Link.Latency, cfg.Link.Jitter = 5*time.Millisecond, 5*time.Millisecond
@@ -45,11 +50,17 @@ func newCluster(t testing.TB, cfg sim.Config, n int) *cluster {
 	}
 	cfg.Factory = func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
 		r, err := roster.New(roster.LAN(roster.Config{
-			Self: roster.Record{Peer: self, Generation: 1, Version: 1, Addrs: []string{self.Addr}}, Rand: rng, Partial: true}))
+			Self: roster.Record{Peer: self, Generation: 1, Version: 1, Addrs: []string{self.Addr}}, Rand: rng, Partial: true, Tree: tree}))
 		require.NoError(t, err)
 		h, err := hyparview.New(hyparview.DefaultConfig(self, rng))
 		require.NoError(t, err)
-		return sim.NewNode(connect, sim.Instance{Machine: r, Owns: isRoster}, sim.Instance{Machine: h})
+		stack := overlay.NewStack(h)
+		if tree {
+			p, err := plumtree.New(plumtree.DefaultConfig(self))
+			require.NoError(t, err)
+			stack = overlay.NewStack(h, p)
+		}
+		return sim.NewNode(connect, sim.Instance{Machine: r, Owns: isRoster}, sim.Instance{Machine: stack})
 	}
 	cfg.Notify = c.notice
 	w, err := sim.New(cfg)
@@ -71,6 +82,10 @@ func connect(n *sim.Node, from int, notice any) {
 	case overlay.NeighborUp:
 		n.Feed(rosterInstance, x)
 	case overlay.NeighborDown:
+		n.Feed(rosterInstance, x)
+	case overlay.Publish:
+		n.Feed(stackInstance, x)
+	case overlay.Delivered:
 		n.Feed(rosterInstance, x)
 	case roster.Down:
 		n.Feed(stackInstance, overlay.MemberDown{Peer: x.Member.Peer})
@@ -96,6 +111,8 @@ func (c *cluster) notice(w *sim.World, node int, notice any) {
 			c.left[node] = make(map[string]bool)
 		}
 		c.left[node][x.Member.Peer.Name] = true
+	case overlay.Delivered:
+		c.news++
 	case roster.Up:
 		delete(c.downs[node], x.Member.Peer.Name)
 	}
@@ -143,14 +160,19 @@ func (c *cluster) waitExact(within time.Duration) time.Duration {
 
 // All know all over partial views; a crash is known to all in bounded time; a
 // leave is final; halves of a long partition merge.
+// It needs no broadcast tree for that. `go test -run Roster -members 1000 -v
+// ./overlay/sim/scenario` has the figures of 1,000 nodes.
 func TestRosterOverPartialViews(t *testing.T) {
-	n := 200
-	if testing.Short() {
-		n = 60
-	}
-	c := newCluster(t, sim.Config{Seed: 1, Check: true}, n)
+	t.Run("tree", func(t *testing.T) { testRoster(t, true) })
+	t.Run("no tree", func(t *testing.T) { testRoster(t, false) })
+}
+
+func testRoster(t *testing.T, tree bool) {
+	n := *members
+	c := newCluster(t, sim.Config{Seed: 1, Check: n <= 100}, n, tree)
 	t.Logf("joined: all know all after %v", c.waitExact(time.Minute))
 	require.Empty(t, c.downs)
+	require.Equal(t, tree, c.news > 0, "news go over the tree if there is one")
 
 	c.w.Run(30 * time.Second)
 	before := c.w.Totals().Bytes
@@ -189,10 +211,7 @@ func TestRosterOverPartialViews(t *testing.T) {
 // Nobody that lives is declared down while messages are lost, some nodes are
 // slow, or a way is cut in one direction.
 func TestRosterAccusesNobodyThatLives(t *testing.T) {
-	n := 100
-	if testing.Short() {
-		n = 40
-	}
+	n := *members
 	for name, fault := range map[string]func(w *sim.World){
 		"a tenth of the messages are lost": func(w *sim.World) { w.Lose(0.1) },
 		"a tenth of the nodes are slow": func(w *sim.World) {
@@ -207,7 +226,7 @@ func TestRosterAccusesNobodyThatLives(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, sim.Config{Seed: 2, Check: true}, n)
+			c := newCluster(t, sim.Config{Seed: 2, Check: n <= 100}, n, true)
 			c.waitExact(time.Minute)
 			fault(c.w)
 			c.w.Run(5 * time.Minute)
