@@ -108,6 +108,218 @@ func (x *BaseGossip) GetPayload() []byte {
 	return nil
 }
 
+// BaseEntry is a peer in a Cyclon's view.
+type BaseEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Incarnation   uint64                 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Age           uint32                 `protobuf:"varint,3,opt,name=age,proto3" json:"age,omitempty"` // cycles
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BaseEntry) Reset() {
+	*x = BaseEntry{}
+	mi := &file_maquis_baseline_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BaseEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BaseEntry) ProtoMessage() {}
+
+func (x *BaseEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_baseline_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BaseEntry.ProtoReflect.Descriptor instead.
+func (*BaseEntry) Descriptor() ([]byte, []int) {
+	return file_maquis_baseline_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *BaseEntry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BaseEntry) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *BaseEntry) GetAge() uint32 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
+}
+
+// BaseShuffle is Cyclon's exchange, and its answer.
+type BaseShuffle struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*BaseEntry           `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	Answer        bool                   `protobuf:"varint,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BaseShuffle) Reset() {
+	*x = BaseShuffle{}
+	mi := &file_maquis_baseline_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BaseShuffle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BaseShuffle) ProtoMessage() {}
+
+func (x *BaseShuffle) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_baseline_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BaseShuffle.ProtoReflect.Descriptor instead.
+func (*BaseShuffle) Descriptor() ([]byte, []int) {
+	return file_maquis_baseline_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BaseShuffle) GetEntries() []*BaseEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *BaseShuffle) GetAnswer() bool {
+	if x != nil {
+		return x.Answer
+	}
+	return false
+}
+
+// BaseWalk is a Cyclon's join on its way.
+type BaseWalk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Newcomer      *BaseEntry             `protobuf:"bytes,1,opt,name=newcomer,proto3" json:"newcomer,omitempty"`
+	Ttl           uint32                 `protobuf:"varint,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BaseWalk) Reset() {
+	*x = BaseWalk{}
+	mi := &file_maquis_baseline_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BaseWalk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BaseWalk) ProtoMessage() {}
+
+func (x *BaseWalk) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_baseline_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BaseWalk.ProtoReflect.Descriptor instead.
+func (*BaseWalk) Descriptor() ([]byte, []int) {
+	return file_maquis_baseline_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BaseWalk) GetNewcomer() *BaseEntry {
+	if x != nil {
+		return x.Newcomer
+	}
+	return nil
+}
+
+func (x *BaseWalk) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+// BaseGive gives a newcomer what it displaced.
+type BaseGive struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entry         *BaseEntry             `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BaseGive) Reset() {
+	*x = BaseGive{}
+	mi := &file_maquis_baseline_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BaseGive) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BaseGive) ProtoMessage() {}
+
+func (x *BaseGive) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_baseline_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BaseGive.ProtoReflect.Descriptor instead.
+func (*BaseGive) Descriptor() ([]byte, []int) {
+	return file_maquis_baseline_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BaseGive) GetEntry() *BaseEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
 var File_maquis_baseline_proto protoreflect.FileDescriptor
 
 const file_maquis_baseline_proto_rawDesc = "" +
@@ -120,7 +332,19 @@ const file_maquis_baseline_proto_rawDesc = "" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04hops\x18\x04 \x01(\rR\x04hops\x12\x18\n" +
 	"\asubject\x18\x05 \x01(\tR\asubject\x12\x18\n" +
-	"\apayload\x18\x06 \x01(\fR\apayloadB&Z$github.com/maquis-go/maquis/messagesb\x06proto3"
+	"\apayload\x18\x06 \x01(\fR\apayload\"S\n" +
+	"\tBaseEntry\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x10\n" +
+	"\x03age\x18\x03 \x01(\rR\x03age\"U\n" +
+	"\vBaseShuffle\x12.\n" +
+	"\aentries\x18\x01 \x03(\v2\x14.maquis.v1.BaseEntryR\aentries\x12\x16\n" +
+	"\x06answer\x18\x02 \x01(\bR\x06answer\"N\n" +
+	"\bBaseWalk\x120\n" +
+	"\bnewcomer\x18\x01 \x01(\v2\x14.maquis.v1.BaseEntryR\bnewcomer\x12\x10\n" +
+	"\x03ttl\x18\x02 \x01(\rR\x03ttl\"6\n" +
+	"\bBaseGive\x12*\n" +
+	"\x05entry\x18\x01 \x01(\v2\x14.maquis.v1.BaseEntryR\x05entryB&Z$github.com/maquis-go/maquis/messagesb\x06proto3"
 
 var (
 	file_maquis_baseline_proto_rawDescOnce sync.Once
@@ -134,16 +358,23 @@ func file_maquis_baseline_proto_rawDescGZIP() []byte {
 	return file_maquis_baseline_proto_rawDescData
 }
 
-var file_maquis_baseline_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_maquis_baseline_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_maquis_baseline_proto_goTypes = []any{
-	(*BaseGossip)(nil), // 0: maquis.v1.BaseGossip
+	(*BaseGossip)(nil),  // 0: maquis.v1.BaseGossip
+	(*BaseEntry)(nil),   // 1: maquis.v1.BaseEntry
+	(*BaseShuffle)(nil), // 2: maquis.v1.BaseShuffle
+	(*BaseWalk)(nil),    // 3: maquis.v1.BaseWalk
+	(*BaseGive)(nil),    // 4: maquis.v1.BaseGive
 }
 var file_maquis_baseline_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	1, // 0: maquis.v1.BaseShuffle.entries:type_name -> maquis.v1.BaseEntry
+	1, // 1: maquis.v1.BaseWalk.newcomer:type_name -> maquis.v1.BaseEntry
+	1, // 2: maquis.v1.BaseGive.entry:type_name -> maquis.v1.BaseEntry
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_maquis_baseline_proto_init() }
@@ -157,7 +388,7 @@ func file_maquis_baseline_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_maquis_baseline_proto_rawDesc), len(file_maquis_baseline_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

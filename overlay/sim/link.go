@@ -388,7 +388,7 @@ func (w *World) arrive(e event) {
 func (w *World) kill(i int32, after overlay.Time, why messages.Reason) {
 	k := &w.links[i]
 	k.dying = true
-	w.schedule(after.Sub(0), event{kind: eventDown, busy: true, life: k.ends[0], link: i, stamp: k.stamp, what: overlay.LinkDown{Reason: why}})
+	w.schedule(after.Sub(0), event{kind: eventDown, busy: after.Sub(0) < w.cfg.Quiet, life: k.ends[0], link: i, stamp: k.stamp, what: overlay.LinkDown{Reason: why}})
 }
 
 func (w *World) died(e event) {

@@ -32,6 +32,8 @@ type kind struct {
 	// members: the overlay is a rule over the list of members, which the
 	// simulation gives it, as the roster does in a node.
 	members bool
+	// gossips: it broadcasts itself, without a tree. Only for comparison.
+	gossips bool
 }
 
 var kinds = []kind{
@@ -63,11 +65,24 @@ var kinds = []kind{
 			return static.New(static.Config{Self: self, Rand: rng, Neighbors: s.chords(self.Name)})
 		}
 	}},
+	{name: "cyclon", gossips: true, make: cyclon(false)},
+	{name: "cyclon-acked", gossips: true, make: cyclon(true)},
 	{name: "fullmesh", members: true, make: func(*Scenario) maker {
 		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
 			return fullmesh.New(fullmesh.DefaultConfig(self, rng))
 		}
 	}},
+}
+
+// fanout is that of gossip in the HyParView paper.
+const fanout = 4
+
+func cyclon(acked bool) func(*Scenario) maker {
+	return func(*Scenario) maker {
+		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+			return baseline.NewCyclon(self, rng, Cycle, fanout, acked), nil
+		}
+	}
 }
 
 // hyparview is the configuration with what the scenario says of views.
@@ -117,19 +132,33 @@ func Overlays() []string {
 // tree is a way to broadcast.
 type tree struct {
 	name string
-	make func(s *Scenario, self overlay.Peer, rng *rand.Rand) (overlay.Layer, error)
+	make func(self overlay.Peer, rng *rand.Rand, base overlay.Machine) (overlay.Layer, error)
 }
 
 var trees = []tree{
-	{name: "plumtree", make: func(_ *Scenario, self overlay.Peer, _ *rand.Rand) (overlay.Layer, error) {
+	{name: "plumtree", make: func(self overlay.Peer, _ *rand.Rand, _ overlay.Machine) (overlay.Layer, error) {
 		c := plumtree.DefaultConfig(self)
 		c.LazyTick = 0 // announcements are counted one by one, as in the paper
 		// What a simulation of thousands has no memory for.
 		c.KeepMessages, c.Origins = 16, 32
 		return plumtree.New(c)
 	}},
-	{name: "flood", make: func(_ *Scenario, self overlay.Peer, _ *rand.Rand) (overlay.Layer, error) {
+	{name: "flood", make: func(self overlay.Peer, _ *rand.Rand, _ overlay.Machine) (overlay.Layer, error) {
 		return baseline.NewFlood(self), nil
+	}},
+	{name: "gossip", make: func(self overlay.Peer, rng *rand.Rand, base overlay.Machine) (overlay.Layer, error) {
+		// To some of a partial view, as SCAMP's.
+		f := baseline.NewFlood(self)
+		if v, ok := base.(interface{ View() []overlay.Peer }); ok {
+			f.Choose = func(except overlay.Peer) []overlay.Peer {
+				var all overlay.View
+				for _, p := range v.View() {
+					all.Add(p)
+				}
+				return all.Sample(nil, rng, fanout, func(p overlay.Peer) bool { return !p.Same(except) })
+			}
+		}
+		return f, nil
 	}},
 }
 
@@ -168,7 +197,10 @@ func (s *Scenario) world() (*sim.World, *kind, error) {
 		if err != nil {
 			return nil, err
 		}
-		layer, err := trees[t].make(s, self, rng)
+		if kinds[k].gossips {
+			return base, nil
+		}
+		layer, err := trees[t].make(self, rng, base)
 		if err != nil {
 			return nil, err
 		}
