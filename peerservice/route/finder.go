@@ -1,0 +1,475 @@
+package route
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// Config of a Finder. It must not be changed after NewFinder. All values are
+// our choice.
+type Config struct {
+	Self overlay.Peer
+	// Wait is how long a search may take before it is repeated, doubling: 1 s.
+	Wait time.Duration
+	// Tries is how often a route is searched before messages for it are
+	// undeliverable: 3.
+	Tries int
+	// Queue bounds the messages that wait for routes, of one target and in all:
+	// 64 and 1024. What is beyond is undeliverable at once.
+	Queue, QueueAll int
+	// Routes bounds the routes to nodes that are no neighbors; the least
+	// recently used is forgotten: 4096.
+	Routes int
+	// Keep is how long a route that is not used is kept: 5 min.
+	Keep time.Duration
+	// MaxHops bounds the links that a message crosses: 64.
+	MaxHops int
+}
+
+// DefaultConfig returns a Config with the defaults for a node.
+func DefaultConfig(self overlay.Peer) Config {
+	return Config{Self: self, Wait: time.Second, Tries: 3, Queue: 64, QueueAll: 1024, Routes: 4096, Keep: 5 * time.Minute, MaxHops: 64}
+}
+
+// Validate reports everything that is wrong.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Self.Name == "" || c.Self.Incarnation == 0 {
+		errs = append(errs, errors.New("route: Config.Self needs a name and an incarnation"))
+	}
+	if c.Wait <= 0 || c.Keep <= 0 {
+		errs = append(errs, fmt.Errorf("route: Config.Wait and Keep are %v and %v; use positive times", c.Wait, c.Keep))
+	}
+	if c.Tries < 1 || c.Queue < 1 || c.QueueAll < c.Queue || c.Routes < 1 || c.MaxHops < 2 || c.MaxHops > 255 {
+		errs = append(errs, fmt.Errorf("route: Config.Tries, Queue, QueueAll, Routes and MaxHops are %d, %d, %d, %d, %d; use at least 1, QueueAll not below Queue, MaxHops 2 to 255",
+			c.Tries, c.Queue, c.QueueAll, c.Routes, c.MaxHops))
+	}
+	return errors.Join(errs...)
+}
+
+// Subject is that of searches on a broadcast tree.
+const Subject = "route"
+
+const (
+	timerFind  overlay.TimerKind = "route-find"  // a search, by target
+	timerSweep overlay.TimerKind = "route-sweep" // routes that nobody uses
+	maxName                      = 255
+)
+
+// Send is an order: a message to a node, over relays where there is no link. ID
+// is the sender's, for the notices.
+type Send struct {
+	To   overlay.Peer
+	ID   uint64
+	Body []byte // immutable
+}
+
+// What a Finder notifies.
+type (
+	// Arrived is a message for this node.
+	Arrived struct {
+		From overlay.Peer
+		ID   uint64
+		Body []byte
+		Hops int
+	}
+	// Undeliverable is a message of this node that found no way: to its target
+	// when it was sent, or on at a relay. It has not arrived.
+	Undeliverable struct {
+		To     overlay.Peer
+		ID     uint64
+		Reason messages.Reason
+	}
+)
+
+// hop is the way to a node over relays. Seq and Limit outlive the way itself:
+// only a newer number of the target, or fewer hops than were ever taken with
+// this one, make a new way. So no loop forms (AODV, RFC 3561 section 6.2;
+// feasibility as in DSDV and Babel, RFC 8966 section 2.4).
+type hop struct {
+	to    overlay.Peer
+	via   overlay.Peer // zero: there is no way now
+	seq   uint64       // of the target
+	hops  int
+	limit int // the fewest hops that were taken with seq
+	used  overlay.Time
+}
+
+// search is a target for which messages wait.
+type search struct {
+	to    overlay.Peer
+	tries int
+	queue []*messages.RouteData
+}
+
+// Finder finds routes in an overlay of partial views and sends over them: a
+// machine, which is a layer of a Stack with a broadcast tree. It heeds Start,
+// NeighborUp, NeighborDown, Delivered, Command with Send, Received and Fired;
+// it notifies Arrived and Undeliverable.
+//
+// A node keeps nothing of what it relays. A message that a relay cannot pass on
+// is gone, and its sender is told.
+type Finder struct {
+	cfg       Config
+	now       overlay.Time
+	neighbors overlay.View
+	hops      map[string]*hop
+	searches  map[string]*search
+	queued    int
+	seq       uint64 // our own number
+
+	// Counts since NewFinder.
+	Relayed, Finds, Dropped, Looped uint64
+}
+
+// NewFinder makes a finder without routes.
+func NewFinder(cfg Config) (*Finder, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Finder{cfg: cfg, hops: make(map[string]*hop), searches: make(map[string]*search)}, nil
+}
+
+// Owns implements overlay.Layer.
+func (f *Finder) Owns(ev overlay.Event) bool {
+	switch ev := ev.(type) {
+	case overlay.Received:
+		switch ev.Msg.(type) {
+		case *messages.RouteFound, *messages.RouteData, *messages.RouteLost:
+			return true
+		}
+	case overlay.Fired:
+		return ev.Timer.Kind == timerFind || ev.Timer.Kind == timerSweep
+	case overlay.Command:
+		_, ok := ev.Order.(Send)
+		return ok
+	}
+	return false
+}
+
+// Step implements overlay.Machine.
+func (f *Finder) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) {
+	f.now = now
+	switch ev := ev.(type) {
+	case overlay.Start:
+		out.SetTimer(overlay.Timer{Kind: timerSweep}, f.cfg.Keep)
+	case overlay.NeighborUp:
+		f.neighbors.Add(ev.Peer)
+		f.release(ev.Peer, out)
+	case overlay.NeighborDown:
+		f.neighborDown(ev.Peer)
+	case overlay.Delivered:
+		f.onFind(ev, out)
+	case overlay.Command:
+		if s, ok := ev.Order.(Send); ok {
+			f.send(s, out)
+		}
+	case overlay.Received:
+		switch m := ev.Msg.(type) {
+		case *messages.RouteFound:
+			f.onFound(ev.From, m, out)
+		case *messages.RouteData:
+			f.onData(ev.From, m, out)
+		case *messages.RouteLost:
+			f.onLost(ev.From, m, out)
+		}
+	case overlay.Fired:
+		if ev.Timer.Kind == timerSweep {
+			out.SetTimer(ev.Timer, f.cfg.Keep)
+			f.sweep()
+		} else if s := f.searches[ev.Timer.Peer]; s != nil {
+			f.find(s, out)
+		}
+	}
+}
+
+// Next is the next hop to a node, and the links to it.
+func (f *Finder) Next(to overlay.Peer) (via overlay.Peer, hops int, ok bool) {
+	if f.neighbors.Has(to) {
+		return to, 1, true
+	}
+	if h := f.hops[to.Name]; h != nil && h.to.Same(to) && h.via.Name != "" {
+		h.used = f.now
+		return h.via, h.hops, true
+	}
+	return overlay.Peer{}, 0, false
+}
+
+// learn takes a way to a node, if it is newer or shorter than any before.
+func (f *Finder) learn(to, via overlay.Peer, seq uint64, hops int) {
+	if to.Name == f.cfg.Self.Name || hops < 1 || hops > f.cfg.MaxHops || !f.neighbors.Has(via) {
+		return
+	}
+	h := f.hops[to.Name]
+	switch {
+	case h == nil:
+		f.makeRoom()
+		h = &hop{}
+		f.hops[to.Name] = h
+	case !h.to.Same(to):
+		*h = hop{} // another life: its numbers begin anew
+	case seq < h.seq || seq == h.seq && hops >= h.limit && !(h.via.Same(via) && hops == h.hops):
+		return
+	}
+	limit := hops
+	if h.seq == seq && h.limit > 0 {
+		limit = min(limit, h.limit)
+	}
+	*h = hop{to: to, via: via, seq: seq, hops: hops, limit: limit, used: f.now}
+}
+
+func (f *Finder) makeRoom() {
+	if len(f.hops) < f.cfg.Routes {
+		return
+	}
+	var oldest *hop
+	for _, h := range f.hops { // the least of all: the order plays no part
+		if oldest == nil || h.used < oldest.used || h.used == oldest.used && h.to.Compare(oldest.to) < 0 {
+			oldest = h
+		}
+	}
+	delete(f.hops, oldest.to.Name)
+}
+
+func (f *Finder) sweep() {
+	for name, h := range f.hops {
+		if f.now.Sub(h.used) > f.cfg.Keep {
+			delete(f.hops, name)
+		}
+	}
+}
+
+// neighborDown ends the ways over a neighbor. Their numbers stay.
+func (f *Finder) neighborDown(p overlay.Peer) {
+	f.neighbors.Remove(p)
+	for _, h := range f.hops {
+		if h.via.Same(p) {
+			h.via = overlay.Peer{}
+		}
+	}
+}
+
+// send sends, or searches first.
+func (f *Finder) send(s Send, out *overlay.Effects) {
+	f.seq++
+	m := &messages.RouteData{From: ref(f.cfg.Self), Seq: f.seq, Hops: 1, To: ref(s.To), Id: s.ID, Body: s.Body}
+	if s.To.Name == f.cfg.Self.Name {
+		out.Notify(Undeliverable{s.To, s.ID, messages.ReasonSelf})
+		return
+	}
+	if via, _, ok := f.Next(s.To); ok {
+		out.Send(via, m)
+		return
+	}
+	x := f.searches[s.To.Name]
+	if x != nil && !x.to.Same(s.To) {
+		out.Notify(Undeliverable{s.To, s.ID, messages.ReasonPastLife})
+		return
+	}
+	if f.queued >= f.cfg.QueueAll || x != nil && len(x.queue) >= f.cfg.Queue {
+		out.Notify(Undeliverable{s.To, s.ID, messages.ReasonOverflow})
+		return
+	}
+	f.queued++
+	if x != nil {
+		x.queue = append(x.queue, m)
+		return
+	}
+	x = &search{to: s.To, queue: []*messages.RouteData{m}}
+	f.searches[s.To.Name] = x
+	f.find(x, out)
+}
+
+// find publishes a search, or gives up.
+func (f *Finder) find(x *search, out *overlay.Effects) {
+	if x.tries == f.cfg.Tries {
+		f.drop(x, out)
+		return
+	}
+	f.seq++
+	b, err := proto.Marshal(&messages.RouteFind{Seq: f.seq, Target: x.to.Name, Incarnation: uint64(x.to.Incarnation)})
+	if err != nil {
+		f.drop(x, out)
+		return
+	}
+	f.Finds++
+	out.SetTimer(overlay.Timer{Kind: timerFind, Peer: x.to.Name}, f.cfg.Wait<<x.tries)
+	x.tries++
+	out.Notify(overlay.Publish{Subject: Subject, Payload: b})
+}
+
+// drop ends a search without success.
+func (f *Finder) drop(x *search, out *overlay.Effects) {
+	delete(f.searches, x.to.Name)
+	f.queued -= len(x.queue)
+	for _, m := range x.queue {
+		out.Notify(Undeliverable{x.to, m.GetId(), messages.ReasonUnreachable})
+	}
+}
+
+// release sends what waited for a node.
+func (f *Finder) release(to overlay.Peer, out *overlay.Effects) {
+	x := f.searches[to.Name]
+	if x == nil || !x.to.Same(to) {
+		return
+	}
+	via, _, ok := f.Next(to)
+	if !ok {
+		return
+	}
+	delete(f.searches, to.Name)
+	f.queued -= len(x.queue)
+	out.CancelTimer(overlay.Timer{Kind: timerFind, Peer: to.Name})
+	for _, m := range x.queue {
+		out.Send(via, m)
+	}
+}
+
+// onFind: a search went by on the tree. The way to its origin is known now, and
+// the target answers along it.
+func (f *Finder) onFind(ev overlay.Delivered, out *overlay.Effects) {
+	if ev.Subject != Subject || ev.From.Name == "" {
+		return
+	}
+	m := &messages.RouteFind{}
+	if err := proto.Unmarshal(ev.Payload, m); err != nil || m.GetTarget() == "" || len(m.GetTarget()) > maxName {
+		out.Reject(ev.From, messages.ReasonMalformed)
+		return
+	}
+	origin := overlay.Peer{Name: ev.ID.Origin, Incarnation: ev.ID.Incarnation}
+	f.learn(origin, ev.From, m.GetSeq(), ev.Hops)
+	self := f.cfg.Self
+	if m.GetTarget() != self.Name || m.GetIncarnation() != 0 && m.GetIncarnation() != uint64(self.Incarnation) {
+		return
+	}
+	f.seq++
+	f.toward(origin, &messages.RouteFound{Target: ref(self), Seq: f.seq, Hops: 1, Origin: ref(origin)}, out)
+}
+
+// toward sends something to the next hop to a node, if there is one.
+func (f *Finder) toward(to overlay.Peer, m proto.Message, out *overlay.Effects) bool {
+	via, _, ok := f.Next(to)
+	if ok {
+		out.Send(via, m)
+	}
+	return ok
+}
+
+func (f *Finder) onFound(from overlay.Peer, m *messages.RouteFound, out *overlay.Effects) {
+	target, ok := peerOf(m.GetTarget())
+	origin, fit := peerOf(m.GetOrigin())
+	if !ok || !fit || int(m.GetHops()) < 1 || int(m.GetHops()) > f.cfg.MaxHops {
+		out.Reject(from, messages.ReasonMalformed)
+		return
+	}
+	f.learn(target, from, m.GetSeq(), int(m.GetHops()))
+	f.release(target, out)
+	if !origin.Same(f.cfg.Self) && int(m.GetHops()) < f.cfg.MaxHops {
+		f.toward(origin, &messages.RouteFound{Target: m.GetTarget(), Seq: m.GetSeq(), Hops: m.GetHops() + 1, Origin: m.GetOrigin()}, out)
+	}
+}
+
+// onData delivers, or passes on. Whoever passes it learns the way back.
+func (f *Finder) onData(from overlay.Peer, m *messages.RouteData, out *overlay.Effects) {
+	origin, ok := peerOf(m.GetFrom())
+	to, fit := peerOf(m.GetTo())
+	if !ok || !fit || int(m.GetHops()) < 1 || int(m.GetHops()) > f.cfg.MaxHops || origin.Same(f.cfg.Self) {
+		if ok && origin.Same(f.cfg.Self) {
+			f.Looped++
+		}
+		out.Reject(from, messages.ReasonMalformed)
+		return
+	}
+	f.learn(origin, from, m.GetSeq(), int(m.GetHops()))
+	f.release(origin, out)
+	if to.Same(f.cfg.Self) {
+		out.Notify(Arrived{From: origin, ID: m.GetId(), Body: m.GetBody(), Hops: int(m.GetHops())})
+		return
+	}
+	if int(m.GetHops()) < f.cfg.MaxHops {
+		on := &messages.RouteData{From: m.GetFrom(), Seq: m.GetSeq(), Hops: m.GetHops() + 1, To: m.GetTo(), Id: m.GetId(), Body: m.GetBody()}
+		if f.toward(to, on, out) {
+			f.Relayed++
+			return
+		}
+	}
+	f.Dropped++
+	f.toward(origin, &messages.RouteLost{To: m.GetTo(), Origin: m.GetFrom(), Id: m.GetId(), Hops: 1}, out)
+}
+
+// onLost goes back to the sender, and ends the way of everyone it passes: the
+// next message searches.
+func (f *Finder) onLost(from overlay.Peer, m *messages.RouteLost, out *overlay.Effects) {
+	to, ok := peerOf(m.GetTo())
+	origin, fit := peerOf(m.GetOrigin())
+	if !ok || !fit || int(m.GetHops()) < 1 || int(m.GetHops()) > f.cfg.MaxHops {
+		out.Reject(from, messages.ReasonMalformed)
+		return
+	}
+	if h := f.hops[to.Name]; h != nil && h.to.Same(to) && h.via.Same(from) {
+		h.via = overlay.Peer{}
+	}
+	if origin.Same(f.cfg.Self) {
+		out.Notify(Undeliverable{to, m.GetId(), messages.ReasonUnreachable})
+		return
+	}
+	if int(m.GetHops()) < f.cfg.MaxHops {
+		f.toward(origin, &messages.RouteLost{To: m.GetTo(), Origin: m.GetOrigin(), Id: m.GetId(), Hops: m.GetHops() + 1}, out)
+	}
+}
+
+func ref(p overlay.Peer) *messages.NodeRef {
+	return &messages.NodeRef{Name: p.Name, Incarnation: uint64(p.Incarnation), Addr: p.Addr}
+}
+
+func peerOf(n *messages.NodeRef) (overlay.Peer, bool) {
+	p := overlay.Peer{Name: n.GetName(), Incarnation: overlay.Incarnation(n.GetIncarnation()), Addr: n.GetAddr()}
+	return p, p.Name != "" && len(p.Name) <= maxName && p.Incarnation != 0 && len(p.Addr) <= maxName
+}
+
+// String is the ways, on one line.
+func (f *Finder) String() string {
+	list := make([]*hop, 0, len(f.hops))
+	for _, h := range f.hops {
+		list = append(list, h)
+	}
+	slices.SortFunc(list, func(a, b *hop) int { return cmp.Compare(a.to.Name, b.to.Name) })
+	text := fmt.Sprintf("routes: neighbors %v, %d searches, %d waiting", &f.neighbors, len(f.searches), f.queued)
+	for _, h := range list {
+		text += fmt.Sprintf("; %s via %s in %d (%d)", h.to, h.via.Name, h.hops, h.seq)
+	}
+	return text
+}
+
+// Check implements overlay.Checker.
+func (f *Finder) Check() error {
+	n := 0
+	for name, x := range f.searches {
+		n += len(x.queue)
+		if len(x.queue) > f.cfg.Queue || x.to.Name != name {
+			return fmt.Errorf("route: %d messages wait for %s", len(x.queue), name)
+		}
+	}
+	if n != f.queued || n > f.cfg.QueueAll || len(f.hops) > f.cfg.Routes {
+		return fmt.Errorf("route: %d messages wait, %d counted; %d routes", n, f.queued, len(f.hops))
+	}
+	for name, h := range f.hops {
+		if h.to.Name != name || h.via.Name != "" && !f.neighbors.Has(h.via) || h.limit > h.hops || h.limit < 1 {
+			return fmt.Errorf("route: the way to %s is %+v", name, *h)
+		}
+	}
+	return nil
+}
+
+var (
+	_ overlay.Layer   = (*Finder)(nil)
+	_ overlay.Checker = (*Finder)(nil)
+)
