@@ -63,6 +63,9 @@ func parseSim(args []string) (simOptions, error) {
 		if fail < 0 || fail >= 1 {
 			return o, badUsage("--fail %v: use a part of the nodes, 0 up to but not 1", fail)
 		}
+		if senders != "one" && senders != "random" {
+			return o, badUsage(`--senders %q: use "one" or "random"`, senders)
+		}
 		s.Latency, s.Jitter = scenario.Duration(latency), scenario.Duration(jitter)
 		s.Steps = scenario.Standard(cycles, fail, messages, churn, senders)
 		o.scenario = s
