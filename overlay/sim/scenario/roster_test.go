@@ -37,7 +37,7 @@ const (
 	stackInstance
 )
 
-var members = flag.Int("members", 80, "nodes of the tests of the roster")
+var members = flag.Int("members", 60, "nodes of the tests of the roster")
 
 func newCluster(t testing.TB, cfg sim.Config, n int, tree bool) *cluster {
 	c := &cluster{t: t, downs: make(map[int]map[string]overlay.Time), left: make(map[int]map[string]bool)}

@@ -137,6 +137,31 @@ func TestScampViewSize(t *testing.T) {
 	require.InDelta(t, 5*math.Log(5), large-small, 2.5)
 }
 
+// Half of a SCAMP leaves, node by node, and a fifth of the rest crashes: what is
+// left hangs together, and its views have shrunk to its size.
+func TestScampLeavesHeal(t *testing.T) {
+	const n = 200
+	r := start(t, &Scenario{Overlay: "scamp", Tree: "flood", Nodes: n, Seed: 2, Check: true, Latency: Duration(time.Millisecond), Steps: []Step{{Do: "join"}}})
+	mean := func() (sum float64) {
+		for _, i := range r.w.Live() {
+			sum += float64(len(r.w.Machine(i).(*overlay.Stack).Base().(*scamp.Machine).View())) / float64(len(r.w.Live()))
+		}
+		return sum
+	}
+	before := mean()
+	for i := 1; i < n; i += 2 {
+		r.w.Leave(i, time.Second)
+		r.w.Run(2 * time.Second)
+		require.Equal(t, 1, r.w.Graph().Components, "after %d left", (i+1)/2)
+	}
+	t.Logf("mean view %.1f of %d nodes, then %.1f of %d", before, n, mean(), n/2)
+	require.Less(t, mean(), before)
+	require.NoError(t, r.step(t.Context(), Step{Do: "crash", Fraction: 0.2}))
+	r.w.Run(10 * time.Second)
+	require.Equal(t, 1, r.w.Graph().Components)
+	require.NoError(t, r.w.Err())
+}
+
 // regions are five parts of the world.
 func regions() [][]Duration {
 	var list [][]Duration
