@@ -25,6 +25,8 @@ type traffic struct {
 	arrived map[string]int  // how often
 	lost    map[string]int
 	hops    []int
+
+	onArrived func(w *sim.World, node int, m route.Arrived)
 }
 
 func newTraffic(t testing.TB, n int) *traffic {
@@ -45,6 +47,9 @@ func newTraffic(t testing.TB, n int) *traffic {
 			case route.Arrived:
 				x.arrived[fmt.Sprint(m.From.Name, "/", m.ID)]++
 				x.hops = append(x.hops, m.Hops)
+				if x.onArrived != nil {
+					x.onArrived(w, node, m)
+				}
 			case route.Undeliverable:
 				x.lost[fmt.Sprint(w.Peer(node).Name, "/", m.ID)]++
 			}
