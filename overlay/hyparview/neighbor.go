@@ -293,7 +293,8 @@ func (m *Machine) onReply(from overlay.Peer, msg *messages.HyparNeighborReply, o
 		return
 	}
 	a := m.settle(i, out)
-	if !msg.GetAccepted() {
+	if _, parting := m.isParting(from.Name); parting || !msg.GetAccepted() {
+		// We may have given it up since: it accepted before it heard of that.
 		m.declined(a, out)
 		return
 	}
