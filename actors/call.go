@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/maquis-go/maquis/actors/watch"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
@@ -33,7 +34,7 @@ type callShard struct {
 
 // call is one that waits. It is used once and pooled with its channel.
 type call struct {
-	life   overlayLife
+	life   watch.Life
 	result chan callResult
 	timer  *time.Timer
 }
@@ -55,7 +56,7 @@ func (c *calls) init() {
 func (c *calls) open() (*call, uint64, string) {
 	n := c.next.Add(1)
 	k := callPool.Get().(*call)
-	k.life = overlayLife{}
+	k.life = watch.Life{}
 	s := &c.shards[n%16]
 	s.mu.Lock()
 	s.m[n] = k

@@ -5,6 +5,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/maquis-go/maquis/actors/watch"
 	"github.com/maquis-go/maquis/overlay"
 )
 
@@ -17,7 +18,7 @@ type pending struct {
 
 type pendingShard struct {
 	mu    sync.Mutex
-	lives map[overlayLife]map[string]struct{}
+	lives map[watch.Life]map[string]struct{}
 	size  int
 	clean int // size at which to look for dead entries
 }
@@ -26,7 +27,7 @@ const pendingClean = 1024
 
 func (p *pending) init() {
 	for i := range p.shards {
-		p.shards[i].lives = make(map[overlayLife]map[string]struct{})
+		p.shards[i].lives = make(map[watch.Life]map[string]struct{})
 		p.shards[i].clean = pendingClean
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/lithammer/shortuuid/v4"
 
+	"github.com/maquis-go/maquis/actors/watch"
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -23,7 +24,7 @@ type spawns struct {
 }
 
 type spawnWait struct {
-	life   overlayLife
+	life   watch.Life
 	result chan *messages.SpawnReply
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/maquis-go/maquis/actors/watch"
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -13,52 +14,31 @@ import (
 // watches is the watch keeper: both ends of watches between nodes. The end at
 // the watcher promises exactly one Terminated per watch; the end at the
 // watchee says it when an actor stops. Both are cleared when the other node is
-// gone. What a link loses is made good by a sync when it comes back.
+// gone. What a link loses is made good by a sync when it comes back. What
+// stands is in a watch.Keeper, which decides; here is what sends and posts.
 //
-// Its lock is held for map operations only. Watch, Unwatch and Terminated
-// travel on the data channel in their target's flow, so that they keep their
-// place among the messages.
+// The lock is held for the book only. Watch, Unwatch and Terminated travel on
+// the data channel in their target's flow, so that they keep their place among
+// the messages.
 type watches struct {
-	d  *Distribution
-	mu sync.Mutex
-	// out: watches of local actors on remote ones.
-	out map[overlayLife]map[watchKey]*actor.PID // the PID given to Watch
-	// in: watches of remote actors on local ones.
-	in map[overlayLife]map[watchKey]bool
-	// recent: ends that were told, in case the telling was lost with a link.
-	recent  map[overlayLife]map[watchKey]actor.TerminatedReason
-	stopped bool
+	d    *Distribution
+	mu   sync.Mutex
+	book *watch.Keeper[*actor.PID, actor.TerminatedReason] // the PID given to Watch
 }
-
-type overlayLife struct {
-	name        string
-	incarnation overlay.Incarnation
-}
-
-type watchKey struct{ watcher, watchee string }
-
-// maxRecent bounds the ends remembered per node.
-const maxRecent = 4096
 
 func newWatches(d *Distribution) *watches {
-	return &watches{d: d, out: make(map[overlayLife]map[watchKey]*actor.PID), in: make(map[overlayLife]map[watchKey]bool), recent: make(map[overlayLife]map[watchKey]actor.TerminatedReason)}
+	return &watches{d: d, book: watch.New[*actor.PID, actor.TerminatedReason]()}
 }
 
-func lifeOf(p overlay.Peer) overlayLife { return overlayLife{p.Name, p.Incarnation} }
+func lifeOf(p overlay.Peer) watch.Life { return watch.Life{Name: p.Name, Incarnation: p.Incarnation} }
 
 // watch: a local actor watches a remote one.
 func (w *watches) watch(p *process, who, watcher *actor.PID) {
 	s, _ := p.session()
 	if s != nil {
-		k, life := watchKey{watcher.Id, who.Id}, lifeOf(s.Peer())
+		k, life := watch.Key{Watcher: watcher.Id, Watchee: who.Id}, lifeOf(s.Peer())
 		w.mu.Lock()
-		ok := !w.stopped && !s.Ended()
-		if ok {
-			if w.out[life] == nil {
-				w.out[life] = make(map[watchKey]*actor.PID)
-			}
-			w.out[life][k] = who
-		}
+		ok := !s.Ended() && w.book.Watch(life, k, who)
 		w.mu.Unlock()
 		if ok {
 			if s.Send(&channelmgr.Outgoing{Target: who.Id, Msg: &actor.Watch{Watcher: &actor.PID{Id: watcher.Id}}, System: true, NoBlock: true}) == nil {
@@ -68,8 +48,7 @@ func (w *watches) watch(p *process, who, watcher *actor.PID) {
 				return // made good by the next sync
 			}
 			w.mu.Lock()
-			_, still := w.out[life][k]
-			delete(w.out[life], k)
+			still := w.book.Unwatch(life, k)
 			w.mu.Unlock()
 			if !still {
 				return // told by gone
@@ -92,10 +71,8 @@ func (w *watches) unwatch(p *process, who, watcher *actor.PID) {
 	if s == nil {
 		return
 	}
-	k, life := watchKey{watcher.Id, who.Id}, lifeOf(s.Peer())
 	w.mu.Lock()
-	_, have := w.out[life][k]
-	delete(w.out[life], k)
+	have := w.book.Unwatch(lifeOf(s.Peer()), watch.Key{Watcher: watcher.Id, Watchee: who.Id})
 	w.mu.Unlock()
 	if have {
 		_ = s.Send(&channelmgr.Outgoing{Target: who.Id, Msg: &actor.Unwatch{Watcher: &actor.PID{Id: watcher.Id}}, System: true, NoBlock: true})
@@ -108,55 +85,31 @@ func (w *watches) terminated(p *process, watcher *actor.PID, m *actor.Terminated
 	if s == nil || m.Who == nil {
 		return
 	}
-	k, life := watchKey{watcher.Id, m.Who.Id}, lifeOf(s.Peer())
+	k := watch.Key{Watcher: watcher.Id, Watchee: m.Who.Id}
 	w.mu.Lock()
-	_, have := w.in[life][k]
-	delete(w.in[life], k)
-	if have {
-		w.remember(life, k, m.Why)
-	}
+	have := w.book.Terminated(lifeOf(s.Peer()), k, m.Why)
 	w.mu.Unlock()
 	if have {
 		w.send(s, k, m.Why)
 	}
 }
 
-// remember keeps an end for a sync. mu is held.
-func (w *watches) remember(life overlayLife, k watchKey, why actor.TerminatedReason) {
-	r := w.recent[life]
-	if r == nil {
-		r = make(map[watchKey]actor.TerminatedReason)
-		w.recent[life] = r
-	}
-	if len(r) >= maxRecent {
-		for old := range r { // any: a sync that is so late takes it for not found
-			delete(r, old)
-			break
-		}
-	}
-	r[k] = why
-}
-
 // send tells a remote watcher.
-func (w *watches) send(s *channelmgr.Session, k watchKey, why actor.TerminatedReason) {
+func (w *watches) send(s *channelmgr.Session, k watch.Key, why actor.TerminatedReason) {
 	_ = s.Send(&channelmgr.Outgoing{
-		Target: k.watcher, Msg: &actor.Terminated{Who: &actor.PID{Address: w.d.address, Id: k.watchee}, Why: why}, System: true, NoBlock: true,
+		Target: k.Watcher, Msg: &actor.Terminated{Who: &actor.PID{Address: w.d.address, Id: k.Watchee}, Why: why}, System: true, NoBlock: true,
 	})
 }
 
 // watchedBy: a remote actor watches a local one.
 func (w *watches) watchedBy(s *channelmgr.Session, watcher string, e *target, pid *actor.PID) {
-	k, life := watchKey{watcher, pid.Id}, lifeOf(s.Peer())
+	k := watch.Key{Watcher: watcher, Watchee: pid.Id}
 	if e.ap == nil {
 		w.send(s, k, actor.TerminatedReason_NotFound)
 		return
 	}
 	w.mu.Lock()
-	if w.in[life] == nil {
-		w.in[life] = make(map[watchKey]bool)
-	}
-	w.in[life][k] = true
-	delete(w.recent[life], k)
+	w.book.WatchedBy(lifeOf(s.Peer()), k)
 	w.mu.Unlock()
 	e.ap.SendSystemMessage(pid, &actor.Watch{Watcher: &actor.PID{Address: channelmgr.PIDAddress(s.Peer()), Id: watcher}})
 	if dead(e.ap) {
@@ -170,8 +123,7 @@ func (w *watches) watchedBy(s *channelmgr.Session, watcher string, e *target, pi
 // unwatchedBy: a remote actor has lost interest.
 func (w *watches) unwatchedBy(s *channelmgr.Session, watcher string, e *target, pid *actor.PID) {
 	w.mu.Lock()
-	_, have := w.in[lifeOf(s.Peer())][watchKey{watcher, pid.Id}]
-	delete(w.in[lifeOf(s.Peer())], watchKey{watcher, pid.Id})
+	have := w.book.UnwatchedBy(lifeOf(s.Peer()), watch.Key{Watcher: watcher, Watchee: pid.Id})
 	w.mu.Unlock()
 	if have && e.ap != nil {
 		e.ap.SendSystemMessage(pid, &actor.Unwatch{Watcher: &actor.PID{Address: channelmgr.PIDAddress(s.Peer()), Id: watcher}})
@@ -181,10 +133,8 @@ func (w *watches) unwatchedBy(s *channelmgr.Session, watcher string, e *target, 
 // ended: a remote node says that an actor of its own has stopped. Only a watch
 // that stands in our table is ended by that.
 func (w *watches) ended(s *channelmgr.Session, watcher, watchee string, why actor.TerminatedReason) {
-	k, life := watchKey{watcher, watchee}, lifeOf(s.Peer())
 	w.mu.Lock()
-	who, have := w.out[life][k]
-	delete(w.out[life], k)
+	who, have := w.book.Ended(lifeOf(s.Peer()), watch.Key{Watcher: watcher, Watchee: watchee})
 	w.mu.Unlock()
 	if !have {
 		w.d.counts.add("terminated_unmatched")
@@ -198,19 +148,15 @@ func (w *watches) ended(s *channelmgr.Session, watcher, watchee string, why acto
 
 // gone: a life of a node is over.
 func (w *watches) gone(p overlay.Peer) {
-	life := lifeOf(p)
 	w.mu.Lock()
-	out, in := w.out[life], w.in[life]
-	delete(w.out, life)
-	delete(w.in, life)
-	delete(w.recent, life)
+	out, in := w.book.Gone(lifeOf(p))
 	w.mu.Unlock()
-	for k, who := range out {
-		w.tell(&actor.PID{Address: w.d.address, Id: k.watcher}, who, actor.TerminatedReason_AddressTerminated)
+	for _, e := range out {
+		w.tell(&actor.PID{Address: w.d.address, Id: e.Key.Watcher}, e.Of, actor.TerminatedReason_AddressTerminated)
 	}
-	for k := range in {
-		if proc, ok := w.d.system.ProcessRegistry.GetLocal(k.watchee); ok {
-			proc.SendSystemMessage(&actor.PID{Address: w.d.address, Id: k.watchee}, &actor.Unwatch{Watcher: &actor.PID{Address: channelmgr.PIDAddress(p), Id: k.watcher}})
+	for _, k := range in {
+		if proc, ok := w.d.system.ProcessRegistry.GetLocal(k.Watchee); ok {
+			proc.SendSystemMessage(&actor.PID{Address: w.d.address, Id: k.Watchee}, &actor.Unwatch{Watcher: &actor.PID{Address: channelmgr.PIDAddress(p), Id: k.Watcher}})
 		}
 	}
 }
@@ -218,14 +164,10 @@ func (w *watches) gone(p overlay.Peer) {
 // stop ends the keeper: watches of remote actors end with it.
 func (w *watches) stop() {
 	w.mu.Lock()
-	w.stopped = true
-	var lives []overlayLife
-	for life := range w.out {
-		lives = append(lives, life)
-	}
+	lives := w.book.Stop()
 	w.mu.Unlock()
-	for _, life := range lives {
-		w.gone(overlay.Peer{Name: life.name, Incarnation: life.incarnation})
+	for _, l := range lives {
+		w.gone(overlay.Peer{Name: l.Name, Incarnation: l.Incarnation})
 	}
 }
 
@@ -240,11 +182,12 @@ func (w *watches) linked(p overlay.Peer) {
 		return
 	}
 	w.mu.Lock()
-	var all []*messages.WatchEntry
-	for k := range w.out[lifeOf(p)] {
-		all = append(all, &messages.WatchEntry{Watcher: k.watcher, Watchee: k.watchee})
-	}
+	standing := w.book.Standing(lifeOf(p))
 	w.mu.Unlock()
+	var all []*messages.WatchEntry
+	for _, k := range standing {
+		all = append(all, &messages.WatchEntry{Watcher: k.Watcher, Watchee: k.Watchee})
+	}
 	for len(all) > 0 {
 		n := min(len(all), syncPage)
 		_ = s.SendControl(&messages.WatchSync{Watches: all[:n]})
@@ -257,20 +200,19 @@ func (w *watches) sync(s *channelmgr.Session, m *messages.WatchSync) {
 	r := receiver{w.d}
 	life := lifeOf(s.Peer())
 	for _, e := range m.GetWatches() {
-		k := watchKey{e.GetWatcher(), e.GetWatchee()}
+		k := watch.Key{Watcher: e.GetWatcher(), Watchee: e.GetWatchee()}
 		w.mu.Lock()
-		stands := w.in[life][k]
-		why, told := w.recent[life][k]
+		why, told, known := w.book.Sync(life, k)
 		w.mu.Unlock()
 		switch {
-		case stands || k.watcher == "" || forbidden(k.watchee):
+		case known || k.Watcher == "" || forbidden(k.Watchee):
 		case told:
 			w.send(s, k, why)
 		default:
 			var t channelmgr.Target
-			t.ID = k.watchee
+			t.ID = k.Watchee
 			found := r.find(&t)
-			w.watchedBy(s, k.watcher, found, found.pid)
+			w.watchedBy(s, k.Watcher, found, found.pid)
 		}
 	}
 }

@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 	"peerservice/route":    {"overlay", "messages"},
 	"peerservice":          {"channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "peerservice/"},
 	"actors":               {"peerservice", "peerservice/", "channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "actors/"},
+	"actors/watch":         {"overlay"},
 	"cmd/demo":             {"actors", "actors/", "messages", "channelmgr", "overlay", "overlay/sim/"},
 	"docs":                 {},
 }
@@ -53,7 +54,7 @@ var mayImport = map[string][]string{
 // pure are the packages that hold machines: no input or output, no clock, no
 // goroutine, no lock.
 var pure = []string{"overlay", "overlay/roster", "overlay/fullmesh", "overlay/hyparview", "overlay/xbot", "overlay/scamp",
-	"overlay/clientserver", "overlay/static", "overlay/plumtree", "channelmgr/flow", "channelmgr/frame", "peerservice/route"}
+	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "channelmgr/flow", "channelmgr/frame", "peerservice/route"}
 
 type pkg struct {
 	ImportPath, Dir, Doc string
