@@ -25,6 +25,14 @@ type flows struct {
 	delivered map[way]uint64
 	last      map[way]uint64
 	reported  map[way]uint64 // lost, as the sender was told
+
+	onDelivered func(k way, text string)
+}
+
+// item is a message that is held.
+type item struct {
+	seq  uint64
+	text string
 }
 
 // The kinds of bodies: a message with its number, and a report.
@@ -44,7 +52,7 @@ func newFlows(t *testing.T, n int) *flows {
 }
 
 // say sends the next message of a flow.
-func (f *flows) say(from, to int) {
+func (f *flows) say(from, to int, text string) {
 	a, b := f.w.Peer(from), f.w.Peer(to)
 	k := way{a.Incarnation, b.Incarnation}
 	f.peers[k.from], f.peers[k.to] = a, b
@@ -52,6 +60,7 @@ func (f *flows) say(from, to int) {
 		f.senders[k] = &flow.Sender{}
 	}
 	body := binary.BigEndian.AppendUint64([]byte{bodyMessage}, f.senders[k].Take())
+	body = append(body, text...)
 	f.next++
 	f.w.Feed(from, overlay.Command{Order: route.Send{To: b, ID: f.next, Body: body}})
 }
@@ -88,30 +97,34 @@ func (f *flows) arrive(w *sim.World, node int, m route.Arrived) {
 		}
 		w.After(time.Second, tick)
 	}
-	switch seq := n(0); p.Accept(seq, w.Now()) {
+	x := item{n(0), string(m.Body[9:])}
+	switch p.Accept(x.seq, w.Now()) {
 	case flow.Deliver:
-		f.deliver(k, seq)
+		f.deliver(k, x)
 	case flow.Held:
-		p.Hold(seq, 8, seq)
+		p.Hold(x.seq, len(m.Body), x)
 	}
 	f.pop(k, p)
 }
 
 func (f *flows) pop(k way, p *flow.Path) {
 	for {
-		item, ok := p.Pop()
+		x, ok := p.Pop()
 		if !ok {
 			return
 		}
-		f.deliver(k, item.(uint64))
+		f.deliver(k, x.(item))
 	}
 }
 
 // deliver checks what an actor would see: each message at most once, in order.
-func (f *flows) deliver(k way, seq uint64) {
-	require.Greater(f.t, seq, f.last[k], "out of turn")
-	f.last[k] = seq
+func (f *flows) deliver(k way, x item) {
+	require.Greater(f.t, x.seq, f.last[k], "out of turn")
+	f.last[k] = x.seq
 	f.delivered[k]++
+	if f.onDelivered != nil {
+		f.onDelivered(k, x.text)
+	}
 }
 
 // Messages from any node to any other, over relays, while nodes crash and come
@@ -131,7 +144,7 @@ func TestFlowsOverRelaysUnderChurn(t *testing.T) {
 		for _, p := range pairs {
 			if f.w.Alive(p.from) && f.w.Alive(p.to) {
 				for range 3 {
-					f.say(p.from, p.to)
+					f.say(p.from, p.to, "")
 				}
 			}
 		}
@@ -155,7 +168,7 @@ func TestFlowsOverRelaysUnderChurn(t *testing.T) {
 	for range 3 {
 		for _, p := range pairs {
 			if f.w.Alive(p.from) && f.w.Alive(p.to) {
-				f.say(p.from, p.to)
+				f.say(p.from, p.to, "")
 			}
 		}
 		f.w.Run(10 * time.Second)
