@@ -102,6 +102,11 @@ func (m *Machine) remind(e *entry, out *overlay.Effects) {
 // than we know, and spreads it.
 func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.Time, why messages.Reason, from overlay.Peer, out *overlay.Effects) {
 	was, dead := e.status, e.member()
+	if was < StatusDown {
+		// It lived here until now, whatever age the claim has: it is not to be
+		// forgotten at once, or an old record would bring it back.
+		at = max(at, m.now.Add(-m.cfg.Tombstones/2))
+	}
 	m.unwatch(e, out)
 	m.table.link(e, false)
 	m.endVisit(e.rec.Peer, out)
