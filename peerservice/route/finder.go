@@ -162,6 +162,9 @@ func (f *Finder) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) 
 	case overlay.Start:
 		out.SetTimer(overlay.Timer{Kind: timerSweep}, f.cfg.Keep)
 	case overlay.NeighborUp:
+		if old, ok := f.neighbors.Find(ev.Peer.Name); ok && !old.Same(ev.Peer) {
+			f.neighborDown(old)
+		}
 		f.neighbors.Add(ev.Peer)
 		f.release(ev.Peer, out)
 	case overlay.NeighborDown:
