@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/maquis-go/maquis/messages"
 )
 
 // Time is a moment in nanoseconds since the driver began. It is monotonic and
@@ -80,4 +82,28 @@ func (p Peer) String() string {
 		return "@" + p.Addr
 	}
 	return p.Name
+}
+
+// MaxName bounds a node's name and its address on the wire, in bytes.
+const MaxName = 255
+
+// Ref is the wire form of a peer; nil for the zero Peer.
+func Ref(p Peer) *messages.NodeRef {
+	if p.Name == "" {
+		return nil
+	}
+	return &messages.NodeRef{Name: p.Name, Incarnation: uint64(p.Incarnation), Addr: p.Addr}
+}
+
+// PeerOf reads the wire form. It reports whether the peer names a life: whatever
+// else comes from a peer is not to be kept.
+func PeerOf(n *messages.NodeRef) (p Peer, ok bool) {
+	p = Peer{Name: n.GetName(), Incarnation: Incarnation(n.GetIncarnation()), Addr: n.GetAddr()}
+	return p, p.Name != "" && len(p.Name) <= MaxName && p.Incarnation != 0 && len(p.Addr) <= MaxName
+}
+
+// DialableOf is PeerOf for one that is to be dialed: it has an address, too.
+func DialableOf(n *messages.NodeRef) (p Peer, ok bool) {
+	p, ok = PeerOf(n)
+	return p, ok && p.Addr != ""
 }

@@ -95,9 +95,8 @@ func (c Config) Validate() error {
 
 // Bounds on what a peer may say.
 const (
-	maxWalk     = 32  // hops of a walk
-	maxNodes    = 32  // peers in a message
-	maxName     = 255 // bytes of a name or address
+	maxWalk     = 32 // hops of a walk
+	maxNodes    = 32 // peers in a message
 	maxContacts = 64
 	maxAsked    = 16 // requests that wait for their answers
 	// perPeriod is how often a peer may ask for a place, and a neighbor send

@@ -13,7 +13,7 @@ import (
 // component along (see docs/protocols/hyparview.md, "Halves").
 func (m *Machine) join(contacts []overlay.Peer, out *overlay.Effects) {
 	list := slices.DeleteFunc(slices.Clone(contacts), func(p overlay.Peer) bool {
-		return p.Addr == "" || p.Addr == m.cfg.Self.Addr || len(p.Addr) > maxName
+		return p.Addr == "" || p.Addr == m.cfg.Self.Addr || len(p.Addr) > overlay.MaxName
 	})
 	if len(list) == 0 {
 		return
@@ -84,7 +84,7 @@ func (m *Machine) onJoin(from overlay.Peer, msg *messages.HyparJoin, out *overla
 	if !ok {
 		return
 	}
-	walk := &messages.HyparForwardJoin{Newcomer: ref(from), Ttl: uint32(m.cfg.ActiveWalk)}
+	walk := &messages.HyparForwardJoin{Newcomer: overlay.Ref(from), Ttl: uint32(m.cfg.ActiveWalk)}
 	for _, p := range m.active.All() {
 		if !p.Same(from) {
 			out.Send(p, walk)
@@ -96,7 +96,7 @@ func (m *Machine) onJoin(from overlay.Peer, msg *messages.HyparJoin, out *overla
 // ends the newcomer is offered a place; so it is, in the walk's second half, at
 // a node that has one free.
 func (m *Machine) onForwardJoin(from overlay.Peer, msg *messages.HyparForwardJoin, out *overlay.Effects) {
-	p, ok := peer(msg.GetNewcomer())
+	p, ok := overlay.DialableOf(msg.GetNewcomer())
 	if !ok || msg.GetTtl() > maxWalk {
 		out.Reject(from, messages.ReasonMalformed)
 		return

@@ -287,7 +287,7 @@ func (m *Machine) leave(out *overlay.Effects) {
 		if len(list) > 1 {
 			instead = list[(i^1)%len(list)]
 		}
-		out.Send(p, &messages.HyparDisconnect{Instead: ref(instead), Leaving: true})
+		out.Send(p, &messages.HyparDisconnect{Instead: overlay.Ref(instead), Leaving: true})
 		m.drop(p, messages.ReasonClosed, out)
 	}
 	for _, p := range slices.Clone(m.parting) {
@@ -343,19 +343,4 @@ func (m *Machine) remember(p overlay.Peer) {
 		m.passive.Remove(q)
 	}
 	m.passive.Add(p)
-}
-
-// ref is the wire form of a peer; nil for none.
-func ref(p overlay.Peer) *messages.NodeRef {
-	if p.Name == "" {
-		return nil
-	}
-	return &messages.NodeRef{Name: p.Name, Incarnation: uint64(p.Incarnation), Addr: p.Addr}
-}
-
-// peer reads the wire form; it reports whether the peer is fit to be dialed.
-func peer(n *messages.NodeRef) (overlay.Peer, bool) {
-	p := overlay.Peer{Name: n.GetName(), Incarnation: overlay.Incarnation(n.GetIncarnation()), Addr: n.GetAddr()}
-	ok := p.Name != "" && len(p.Name) <= maxName && p.Incarnation != 0 && p.Addr != "" && len(p.Addr) <= maxName
-	return p, ok
 }

@@ -107,7 +107,7 @@ func (m *Machine) giveUp(v, instead overlay.Peer, out *overlay.Effects) {
 	m.active.Remove(v)
 	m.parting = append(m.parting, parting{v, instead})
 	out.Notify(overlay.NeighborDown{Peer: v, Reason: messages.ReasonClosed})
-	out.Send(v, &messages.HyparDisconnect{Instead: ref(instead)})
+	out.Send(v, &messages.HyparDisconnect{Instead: overlay.Ref(instead)})
 	out.SetTimer(overlay.Timer{Kind: timerParting, Peer: v.Name}, m.cfg.Request)
 }
 
@@ -130,7 +130,7 @@ func (m *Machine) part(p overlay.Peer, why messages.Reason, out *overlay.Effects
 // onDisconnect: a neighbor gives us up, or leaves. The place is free, unless we
 // are to turn to another.
 func (m *Machine) onDisconnect(from overlay.Peer, msg *messages.HyparDisconnect, out *overlay.Effects) {
-	instead, ok := peer(msg.GetInstead())
+	instead, ok := overlay.DialableOf(msg.GetInstead())
 	if msg.GetInstead() != nil && !ok {
 		out.Reject(from, messages.ReasonMalformed)
 		return
@@ -240,7 +240,7 @@ func (m *Machine) onNeighbor(from overlay.Peer, msg *messages.HyparNeighbor, out
 	var evicted, ok bool
 	offer := msg.GetPriority() == messages.HyparPriority_HYPAR_OFFER
 	switch {
-	case len(msg.GetVia()) > maxName:
+	case len(msg.GetVia()) > overlay.MaxName:
 		out.Reject(from, messages.ReasonMalformed)
 	case !m.mayAsk(from, out):
 	case msg.GetVia() != "" && slices.Contains(m.kept, msg.GetVia()):

@@ -17,7 +17,7 @@ func (m *Machine) sendShuffle(out *overlay.Effects) {
 	m.shuffled = m.active.Sample(m.shuffled[:0], m.cfg.Rand, m.cfg.ShuffleActive, func(p overlay.Peer) bool { return !p.Same(to) })
 	m.shuffled = m.passive.Sample(m.shuffled, m.cfg.Rand, m.cfg.ShufflePassive, nil)
 	out.Send(to, &messages.HyparShuffle{
-		Origin: ref(m.cfg.Self), Id: m.shuffle, Ttl: uint32(m.cfg.ActiveWalk), Path: []string{m.cfg.Self.Name},
+		Origin: overlay.Ref(m.cfg.Self), Id: m.shuffle, Ttl: uint32(m.cfg.ActiveWalk), Path: []string{m.cfg.Self.Name},
 		Nodes: refs(m.shuffled), Open: m.free(overlay.Peer{}) > 0,
 	})
 }
@@ -25,7 +25,7 @@ func (m *Machine) sendShuffle(out *overlay.Effects) {
 // onShuffle passes a walk on or, at its end, exchanges samples. The answer goes
 // back along the walk: at rest nobody dials beyond the overlay.
 func (m *Machine) onShuffle(from overlay.Peer, msg *messages.HyparShuffle, out *overlay.Effects) {
-	origin, ok := peer(msg.GetOrigin())
+	origin, ok := overlay.DialableOf(msg.GetOrigin())
 	path := msg.GetPath()
 	if !ok || !fit(msg.GetNodes()) || msg.GetTtl() > maxWalk || len(path) == 0 || len(path) > maxWalk || path[len(path)-1] != from.Name || slices.ContainsFunc(path, tooLong) {
 		out.Reject(from, messages.ReasonMalformed)
@@ -104,12 +104,12 @@ func (m *Machine) merge(nodes, sent []overlay.Peer) {
 	}
 }
 
-func tooLong(s string) bool { return len(s) > maxName }
+func tooLong(s string) bool { return len(s) > overlay.MaxName }
 
 func refs(list []overlay.Peer) []*messages.NodeRef {
 	out := make([]*messages.NodeRef, len(list))
 	for i, p := range list {
-		out[i] = ref(p)
+		out[i] = overlay.Ref(p)
 	}
 	return out
 }
@@ -117,7 +117,7 @@ func refs(list []overlay.Peer) []*messages.NodeRef {
 // fit reports whether all of a list may be dialed.
 func fit(list []*messages.NodeRef) bool {
 	for _, n := range list {
-		if _, ok := peer(n); !ok {
+		if _, ok := overlay.DialableOf(n); !ok {
 			return false
 		}
 	}
@@ -127,7 +127,7 @@ func fit(list []*messages.NodeRef) bool {
 func peers(list []*messages.NodeRef) []overlay.Peer {
 	out := make([]overlay.Peer, 0, len(list)+1)
 	for _, n := range list {
-		p, _ := peer(n)
+		p, _ := overlay.DialableOf(n)
 		out = append(out, p)
 	}
 	return out

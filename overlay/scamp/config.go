@@ -76,7 +76,6 @@ func (c Config) Validate() error {
 // Bounds on what a peer may say.
 const (
 	maxHops     = 256
-	maxName     = 255
 	maxContacts = 64
 	// perPeriod is how many messages a peer may send between two heartbeats of
 	// ours: each subscription passes here c+1 times at most, and thousands may

@@ -46,7 +46,7 @@ func (m *Machine) received(from overlay.Peer, ev overlay.Received, out *overlay.
 // equally likely to be its end (Metropolis and Hastings). The contact sends a
 // copy to each of its view and c more (section 3.1).
 func (m *Machine) onSubscribe(from overlay.Peer, msg *messages.ScampSubscribe, out *overlay.Effects) {
-	p, ok := peer(msg.GetSubscriber())
+	p, ok := overlay.DialableOf(msg.GetSubscriber())
 	if !ok || msg.GetWalk() > maxHops {
 		out.Reject(from, messages.ReasonMalformed)
 		return
@@ -76,7 +76,7 @@ func (m *Machine) sponsor(p overlay.Peer, out *overlay.Effects) {
 		m.welcome.Add(p)
 		out.Connect(p)
 	}
-	copyTo := &messages.ScampForward{Subscriber: ref(p), Hops: uint32(m.cfg.Hops)}
+	copyTo := &messages.ScampForward{Subscriber: overlay.Ref(p), Hops: uint32(m.cfg.Hops)}
 	up := func(q overlay.Peer) bool { return !q.Same(p) && m.linked.Has(q) }
 	sent := 0
 	for _, q := range m.view.All() {
@@ -99,7 +99,7 @@ func (m *Machine) sponsor(p overlay.Peer, out *overlay.Effects) {
 // onForward keeps a copy with a chance of 1/(1+|view|), or passes it on; the
 // last node of its walk keeps it if it can.
 func (m *Machine) onForward(from overlay.Peer, msg *messages.ScampForward, out *overlay.Effects) {
-	p, ok := peer(msg.GetSubscriber())
+	p, ok := overlay.DialableOf(msg.GetSubscriber())
 	if !ok || msg.GetHops() > maxHops {
 		out.Reject(from, messages.ReasonMalformed)
 		return
@@ -137,7 +137,7 @@ func (m *Machine) onKeep(from overlay.Peer, out *overlay.Effects) {
 
 // onLeave takes the leaver out of both views, and takes another in its place.
 func (m *Machine) onLeave(from overlay.Peer, msg *messages.ScampLeave, out *overlay.Effects) {
-	p, ok := peer(msg.GetInstead())
+	p, ok := overlay.DialableOf(msg.GetInstead())
 	if msg.GetInstead() != nil && !ok {
 		out.Reject(from, messages.ReasonMalformed)
 		return

@@ -170,12 +170,12 @@ func (m *Machine) resubscribe(out *overlay.Effects) {
 }
 
 func (m *Machine) subscription() *messages.ScampSubscribe {
-	return &messages.ScampSubscribe{Subscriber: ref(m.cfg.Self), Walk: uint32(m.cfg.Walk), Degree: uint32(m.up.Len())}
+	return &messages.ScampSubscribe{Subscriber: overlay.Ref(m.cfg.Self), Walk: uint32(m.cfg.Walk), Degree: uint32(m.up.Len())}
 }
 
 func (m *Machine) join(contacts []overlay.Peer, out *overlay.Effects) {
 	list := slices.DeleteFunc(slices.Clone(contacts), func(p overlay.Peer) bool {
-		return p.Addr == "" || p.Addr == m.cfg.Self.Addr || len(p.Addr) > maxName
+		return p.Addr == "" || p.Addr == m.cfg.Self.Addr || len(p.Addr) > overlay.MaxName
 	})
 	if len(list) == 0 {
 		return
@@ -346,7 +346,7 @@ func (m *Machine) leave(out *overlay.Effects) {
 		msg := &messages.ScampLeave{}
 		if i < m.in.Len()-m.cfg.C-1 && m.view.Len() > 0 {
 			if q := m.view.All()[i%m.view.Len()]; !q.Same(p) {
-				msg.Instead = ref(q)
+				msg.Instead = overlay.Ref(q)
 			}
 		}
 		if m.linked.Has(p) {
@@ -368,18 +368,6 @@ func (m *Machine) leave(out *overlay.Effects) {
 		out.CancelTimer(overlay.Timer{Kind: k})
 	}
 	m.view, m.in, m.linked, m.up, m.welcome, m.until = overlay.View{}, overlay.View{}, overlay.View{}, overlay.View{}, overlay.View{}, nil
-}
-
-// ref is the wire form of a peer.
-func ref(p overlay.Peer) *messages.NodeRef {
-	return &messages.NodeRef{Name: p.Name, Incarnation: uint64(p.Incarnation), Addr: p.Addr}
-}
-
-// peer reads the wire form; it reports whether the peer is fit to be dialed.
-func peer(n *messages.NodeRef) (overlay.Peer, bool) {
-	p := overlay.Peer{Name: n.GetName(), Incarnation: overlay.Incarnation(n.GetIncarnation()), Addr: n.GetAddr()}
-	ok := p.Name != "" && len(p.Name) <= maxName && p.Incarnation != 0 && p.Addr != "" && len(p.Addr) <= maxName
-	return p, ok
 }
 
 // String is the views, on one line.

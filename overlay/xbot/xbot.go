@@ -233,7 +233,7 @@ func (m *Machine) decide(out *overlay.Effects) {
 		return
 	}
 	m.swaps++
-	m.begin(part{role: 'i', swap: m.swaps, old: old, with: with, msg: &messages.XbotOptimization{Swap: m.swaps, Old: ref(old), GainNs: uint64(far - near)}}, out)
+	m.begin(part{role: 'i', swap: m.swaps, old: old, with: with, msg: &messages.XbotOptimization{Swap: m.swaps, Old: overlay.Ref(old), GainNs: uint64(far - near)}}, out)
 	out.Connect(with)
 }
 
@@ -278,7 +278,7 @@ func (m *Machine) linked(out *overlay.Effects) {
 // onOptimization is c's part: with room it takes i; else it asks its farthest
 // neighbor d whether it would rather have o.
 func (m *Machine) onOptimization(from overlay.Peer, msg *messages.XbotOptimization, out *overlay.Effects) {
-	old, ok := peer(msg.GetOld())
+	old, ok := overlay.DialableOf(msg.GetOld())
 	if !ok || msg.GetGainNs() > maxCost {
 		out.Reject(from, messages.ReasonMalformed)
 		return
@@ -294,7 +294,7 @@ func (m *Machine) onOptimization(from overlay.Peer, msg *messages.XbotOptimizati
 	}
 	// cost(i,c) + cost(d,o) is to be below cost(i,o) + cost(c,d).
 	m.begin(part{role: 'c', swap: msg.GetSwap(), back: from, old: d, with: from}, out)
-	out.Send(d, &messages.XbotReplace{Swap: msg.GetSwap(), Initiator: ref(from), Old: msg.GetOld(), LimitNs: uint64(cost) + msg.GetGainNs()})
+	out.Send(d, &messages.XbotReplace{Swap: msg.GetSwap(), Initiator: overlay.Ref(from), Old: msg.GetOld(), LimitNs: uint64(cost) + msg.GetGainNs()})
 }
 
 func (m *Machine) refuse(p overlay.Peer, swap uint64, out *overlay.Effects) {
@@ -303,8 +303,8 @@ func (m *Machine) refuse(p overlay.Peer, swap uint64, out *overlay.Effects) {
 
 // onReplace is d's part: it measures o, and asks it if all four together gain.
 func (m *Machine) onReplace(from overlay.Peer, msg *messages.XbotReplace, out *overlay.Effects) {
-	old, ok := peer(msg.GetOld())
-	if _, fit := peer(msg.GetInitiator()); !ok || !fit || msg.GetLimitNs() > 2*maxCost {
+	old, ok := overlay.DialableOf(msg.GetOld())
+	if _, fit := overlay.DialableOf(msg.GetInitiator()); !ok || !fit || msg.GetLimitNs() > 2*maxCost {
 		out.Reject(from, messages.ReasonMalformed)
 		return
 	}
@@ -330,7 +330,7 @@ func (m *Machine) measured(cost time.Duration, out *overlay.Effects) {
 // onSwitch is o's part: it gives up i for d, unless i is one of those that it
 // keeps.
 func (m *Machine) onSwitch(from overlay.Peer, msg *messages.XbotSwitch, out *overlay.Effects) {
-	i, ok := peer(msg.GetInitiator())
+	i, ok := overlay.DialableOf(msg.GetInitiator())
 	if !ok {
 		out.Reject(from, messages.ReasonMalformed)
 		return
@@ -356,15 +356,6 @@ func (m *Machine) onReply(from overlay.Peer, msg *messages.XbotReply, out *overl
 
 // maxCost bounds the costs that peers tell: an hour.
 const maxCost = uint64(time.Hour)
-
-func ref(p overlay.Peer) *messages.NodeRef {
-	return &messages.NodeRef{Name: p.Name, Incarnation: uint64(p.Incarnation), Addr: p.Addr}
-}
-
-func peer(n *messages.NodeRef) (overlay.Peer, bool) {
-	p := overlay.Peer{Name: n.GetName(), Incarnation: overlay.Incarnation(n.GetIncarnation()), Addr: n.GetAddr()}
-	return p, p.Name != "" && len(p.Name) <= 255 && p.Incarnation != 0 && p.Addr != "" && len(p.Addr) <= 255
-}
 
 // String is the view and the part that is played, on one line.
 func (m *Machine) String() string {

@@ -61,7 +61,6 @@ const Subject = "route"
 const (
 	timerFind  overlay.TimerKind = "route-find"  // a search, by target
 	timerSweep overlay.TimerKind = "route-sweep" // routes that nobody uses
-	maxName                      = 255
 )
 
 // Send is an order: a message to a node, over relays where there is no link. ID
@@ -263,7 +262,7 @@ func (f *Finder) neighborDown(p overlay.Peer) {
 // send sends, or searches first.
 func (f *Finder) send(s Send, out *overlay.Effects) {
 	f.seq++
-	m := &messages.RouteData{From: ref(f.cfg.Self), Seq: f.seq, Hops: 1, To: ref(s.To), Id: s.ID, Body: s.Body}
+	m := &messages.RouteData{From: overlay.Ref(f.cfg.Self), Seq: f.seq, Hops: 1, To: overlay.Ref(s.To), Id: s.ID, Body: s.Body}
 	if s.To.Name == f.cfg.Self.Name {
 		out.Notify(Undeliverable{s.To, s.ID, messages.ReasonSelf})
 		return
@@ -343,7 +342,7 @@ func (f *Finder) onFind(ev overlay.Delivered, out *overlay.Effects) {
 		return
 	}
 	m := &messages.RouteFind{}
-	if err := proto.Unmarshal(ev.Payload, m); err != nil || m.GetTarget() == "" || len(m.GetTarget()) > maxName {
+	if err := proto.Unmarshal(ev.Payload, m); err != nil || m.GetTarget() == "" || len(m.GetTarget()) > overlay.MaxName {
 		out.Reject(ev.From, messages.ReasonMalformed)
 		return
 	}
@@ -354,7 +353,7 @@ func (f *Finder) onFind(ev overlay.Delivered, out *overlay.Effects) {
 		return
 	}
 	f.seq++
-	f.toward(origin, &messages.RouteFound{Target: ref(self), Seq: f.seq, Hops: 1, Origin: ref(origin)}, out)
+	f.toward(origin, &messages.RouteFound{Target: overlay.Ref(self), Seq: f.seq, Hops: 1, Origin: overlay.Ref(origin)}, out)
 }
 
 // toward sends something to the next hop to a node, if there is one.
@@ -367,8 +366,8 @@ func (f *Finder) toward(to overlay.Peer, m proto.Message, out *overlay.Effects) 
 }
 
 func (f *Finder) onFound(from overlay.Peer, m *messages.RouteFound, out *overlay.Effects) {
-	target, ok := peerOf(m.GetTarget())
-	origin, fit := peerOf(m.GetOrigin())
+	target, ok := overlay.PeerOf(m.GetTarget())
+	origin, fit := overlay.PeerOf(m.GetOrigin())
 	if !ok || !fit || int(m.GetHops()) < 1 || int(m.GetHops()) > f.cfg.MaxHops {
 		out.Reject(from, messages.ReasonMalformed)
 		return
@@ -382,8 +381,8 @@ func (f *Finder) onFound(from overlay.Peer, m *messages.RouteFound, out *overlay
 
 // onData delivers, or passes on. Whoever passes it learns the way back.
 func (f *Finder) onData(from overlay.Peer, m *messages.RouteData, out *overlay.Effects) {
-	origin, ok := peerOf(m.GetFrom())
-	to, fit := peerOf(m.GetTo())
+	origin, ok := overlay.PeerOf(m.GetFrom())
+	to, fit := overlay.PeerOf(m.GetTo())
 	if !ok || !fit || int(m.GetHops()) < 1 || int(m.GetHops()) > f.cfg.MaxHops || origin.Same(f.cfg.Self) {
 		if ok && origin.Same(f.cfg.Self) {
 			f.Looped++
@@ -411,8 +410,8 @@ func (f *Finder) onData(from overlay.Peer, m *messages.RouteData, out *overlay.E
 // onLost goes back to the sender, and ends the way of everyone it passes: the
 // next message searches.
 func (f *Finder) onLost(from overlay.Peer, m *messages.RouteLost, out *overlay.Effects) {
-	to, ok := peerOf(m.GetTo())
-	origin, fit := peerOf(m.GetOrigin())
+	to, ok := overlay.PeerOf(m.GetTo())
+	origin, fit := overlay.PeerOf(m.GetOrigin())
 	if !ok || !fit || int(m.GetHops()) < 1 || int(m.GetHops()) > f.cfg.MaxHops {
 		out.Reject(from, messages.ReasonMalformed)
 		return
@@ -427,15 +426,6 @@ func (f *Finder) onLost(from overlay.Peer, m *messages.RouteLost, out *overlay.E
 	if int(m.GetHops()) < f.cfg.MaxHops {
 		f.toward(origin, &messages.RouteLost{To: m.GetTo(), Origin: m.GetOrigin(), Id: m.GetId(), Hops: m.GetHops() + 1}, out)
 	}
-}
-
-func ref(p overlay.Peer) *messages.NodeRef {
-	return &messages.NodeRef{Name: p.Name, Incarnation: uint64(p.Incarnation), Addr: p.Addr}
-}
-
-func peerOf(n *messages.NodeRef) (overlay.Peer, bool) {
-	p := overlay.Peer{Name: n.GetName(), Incarnation: overlay.Incarnation(n.GetIncarnation()), Addr: n.GetAddr()}
-	return p, p.Name != "" && len(p.Name) <= maxName && p.Incarnation != 0 && len(p.Addr) <= maxName
 }
 
 // String is the ways, on one line.
