@@ -88,7 +88,7 @@ const (
 	maxSubject   = 64
 	maxHops      = 1 << 16
 	maxSpread    = 16
-	maxIDs       = 256 // in a message
+	maxIDs       = 200 // in a message: below 64 KiB with names of any length
 	maxMissing   = 1024
 	maxAnnounce  = 64 // recent messages announced to a new neighbor
 	maxAskers    = 16 // announcers of a message that is missing

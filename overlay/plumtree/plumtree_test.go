@@ -93,7 +93,7 @@ func TestDuplicatePrunes(t *testing.T) {
 	b := newBench(t, nil, "a", "b", "c")
 	b.hear("a", gossip(1, nil))
 	require.Equal(t, []string{"-> b PlumPrune{tree=111}"}, b.hear("b", gossip(1, nil)))
-	require.Empty(t, b.hear("b", gossip(1, nil)), "once is enough")
+	require.Equal(t, []string{"-> b PlumPrune{tree=111}"}, b.hear("b", gossip(1, nil)), "again: it may have forgotten the tree")
 	b.hear("c", &messages.PlumPrune{Tree: 'o'})
 	got := b.hear("a", gossip(2, nil))
 	require.True(t, has(got, "-> b PlumIHave{") && has(got, "-> c PlumIHave{"), "%q", got)
@@ -259,6 +259,28 @@ func TestDeliveredOnce(t *testing.T) {
 	}
 }
 
+// A message that is missing while its origin sends many more is delivered when
+// it comes at last; what comes in our own name is not.
+func TestAGapInABurst(t *testing.T) {
+	b := newBench(t, nil, "a", "b")
+	b.hear("a", gossip(1, nil))
+	b.hear("b", ihave(2, 2))
+	for seq := uint64(3); seq < 2000; seq++ {
+		require.True(t, has(b.hear("a", gossip(seq, nil)), "! Delivered{"), "%d", seq)
+	}
+	require.True(t, has(b.feed(missing(2)), "-> b PlumGraft{"))
+	require.True(t, has(b.hear("b", gossip(2, nil)), "! Delivered{"))
+	require.False(t, has(b.hear("b", gossip(2, nil)), "! Delivered{"))
+
+	own := func(seq uint64) *messages.PlumGossip {
+		return gossip(seq, func(g *messages.PlumGossip) { g.Origin, g.Incarnation = "m", 'm' })
+	}
+	for seq := range uint64(20) {
+		require.Empty(t, b.hear("a", own(100000*(seq+1))))
+	}
+	require.True(t, has(b.feed(overlay.Publish{}), "! Delivered{"))
+}
+
 // What is kept, remembered and granted is bounded.
 func TestBounds(t *testing.T) {
 	b := newBench(t, func(c *plumtree.Config) { c.KeepMessages, c.KeepBytes, c.Origins, c.Trees = 8, 100, 4, 3 }, "a", "b")
@@ -271,14 +293,14 @@ func TestBounds(t *testing.T) {
 	rejected := 0
 	for i := range 10 {
 		var ids []*messages.PlumID
-		for j := range 256 {
-			ids = append(ids, &messages.PlumID{Origin: "z", Incarnation: 'z', Seq: uint64(i*256 + j + 1)})
+		for j := range 200 {
+			ids = append(ids, &messages.PlumID{Origin: "z", Incarnation: 'z', Seq: uint64(i*200 + j + 1)})
 		}
 		if has(b.hear("b", &messages.PlumIHave{Messages: ids}), "reject b limit") {
 			rejected++
 		}
 	}
-	require.Equal(t, 6, rejected, "1024 messages may be missing")
+	require.Equal(t, 5, rejected, "1024 messages may be missing")
 	long := strings.Repeat("x", 300)
 	for _, m := range []proto.Message{
 		gossip(1, func(g *messages.PlumGossip) { g.Origin = long }),

@@ -21,11 +21,16 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 		m.duplicate(slot, e, msg, out)
 		return
 	}
-	if !m.seen.first(k.incarnation, k.seq, m.cfg.Origins) {
+	if k.incarnation == uint64(m.cfg.Self.Incarnation) {
+		m.Old++ // our own, delivered when it was published, or made up
+		return
+	}
+	x := m.missing[k]
+	if !m.seen.first(k.incarnation, k.seq, m.cfg.Origins) && x == nil {
 		m.Old++
 		return
 	}
-	if x := m.missing[k]; x != nil {
+	if x != nil { // it was not there when it was announced, however old it is by now
 		delete(m.missing, k)
 		out.CancelTimer(overlay.Timer{Kind: timerMissing, ID: x.id})
 	}
@@ -52,12 +57,10 @@ func (m *Machine) duplicate(slot int, e *entry, msg *messages.PlumGossip, out *o
 	if slot < 0 || msg.GetOffTree() || msg.GetWave() != e.wave || int(e.parent) == slot {
 		return
 	}
-	t := m.tree(msg.GetTree())
-	if !t.lazy.has(slot) {
-		t.lazy.set(slot)
-		m.Prunes++
-		out.Send(m.neighbors[slot].peer, &messages.PlumPrune{Tree: msg.GetTree()})
-	}
+	// Also if the link is lazy here: the other end may have forgotten the tree.
+	m.tree(msg.GetTree()).lazy.set(slot)
+	m.Prunes++
+	out.Send(m.neighbors[slot].peer, &messages.PlumPrune{Tree: msg.GetTree()})
 }
 
 // onPrune: the neighbor gets the payload another way.
@@ -84,7 +87,7 @@ func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overl
 			m.optimize(slot, e, id, out)
 			continue
 		}
-		if m.seen.has(k.incarnation, k.seq) {
+		if k.incarnation == uint64(m.cfg.Self.Incarnation) || m.seen.has(k.incarnation, k.seq) {
 			continue
 		}
 		x := m.missing[k]

@@ -11,7 +11,7 @@ type seen struct {
 }
 
 const (
-	windowSize = 256
+	windowSize = 1024 // as many as are kept for those who ask
 	// oldest: numbers that are below the window by less than this were
 	// delivered or are too late.
 	oldest = 1 << 16
