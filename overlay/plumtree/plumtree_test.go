@@ -281,6 +281,20 @@ func TestAGapInABurst(t *testing.T) {
 	require.True(t, has(b.feed(overlay.Publish{}), "! Delivered{"))
 }
 
+// Numbers that a member forges in another's name, as many as it likes, do not
+// silence the other, below them or above.
+func TestForgedNumbersSilenceNobody(t *testing.T) {
+	for _, above := range []uint64{5000, 60000, 1 << 40} {
+		b := newBench(t, nil, "a", "b")
+		for seq := uint64(1); seq < 1000; seq++ {
+			require.True(t, has(b.hear("a", gossip(seq, nil)), "! Delivered{"), "%d", seq)
+			for i := range uint64(20) {
+				b.hear("b", gossip(above+1000*seq*above/5000+i, nil))
+			}
+		}
+	}
+}
+
 // What is kept, remembered and granted is bounded.
 func TestBounds(t *testing.T) {
 	b := newBench(t, func(c *plumtree.Config) { c.KeepMessages, c.KeepBytes, c.Origins, c.Trees = 8, 100, 4, 3 }, "a", "b")

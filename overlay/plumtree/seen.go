@@ -3,7 +3,8 @@ package plumtree
 // seen remembers which messages were delivered, in bounded memory: by origin, a
 // window that moves with its numbers. A number far from the window is
 // remembered by itself, so that a forged one does not block the origin's real
-// ones; when many in a row are far, the window moves there.
+// ones; when many in a row are far, a second window opens there, in place of
+// the one of two that was used less recently.
 type seen struct {
 	origins map[uint64]*window
 	order   []uint64 // the origins, as a ring: who makes room next is at hand
@@ -19,11 +20,18 @@ const (
 )
 
 type window struct {
-	base  uint64                  // all below were delivered, or are too late
-	bits  [windowSize / 64]uint64 // of base, base+1, ...
-	apart []uint64                // far ones, oldest first
-	lost  int32                   // far ones in a row
-	used  bool                    // since the hand passed
+	spans [2]span
+	last  int      // the span used last
+	apart []uint64 // far ones, oldest first
+	lost  int32    // far ones in a row
+	used  bool     // since the hand passed
+}
+
+// span is a range of numbers; it is unused without a number delivered.
+type span struct {
+	base uint64                  // all below were delivered, or are too late
+	bits [windowSize / 64]uint64 // of base, base+1, ...
+	used bool
 }
 
 // has reports whether a message was delivered.
@@ -57,16 +65,16 @@ func (s *seen) first(origin, seq uint64, most int) bool {
 			w = &window{}
 		}
 		*w = window{apart: w.apart[:0]}
-		w.move(seq)
+		w.open(seq)
 		s.origins[origin] = w
 	} else {
 		w.used = true
 	}
-	delivered, in := w.find(seq)
+	delivered, at := w.find(seq)
 	if delivered {
 		return false
 	}
-	if !in {
+	if at < 0 {
 		if w.lost++; w.lost < far {
 			if len(w.apart) == far {
 				w.apart = append(w.apart[:0], w.apart[1:]...)
@@ -74,41 +82,54 @@ func (s *seen) first(origin, seq uint64, most int) bool {
 			w.apart = append(w.apart, seq)
 			return true
 		}
-		w.move(seq)
+		at = w.open(seq)
 	}
-	w.lost = 0
-	i := seq - w.base
-	w.bits[i/64] |= 1 << (i % 64)
+	w.lost, w.last = 0, at
+	r := &w.spans[at]
+	i := seq - r.base
+	r.bits[i/64] |= 1 << (i % 64)
 	for i >= windowSize-64 { // keep some room above
-		copy(w.bits[:], w.bits[1:])
-		w.bits[len(w.bits)-1] = 0
-		w.base += 64
+		copy(r.bits[:], r.bits[1:])
+		r.bits[len(r.bits)-1] = 0
+		r.base += 64
 		i -= 64
 	}
 	return true
 }
 
-// move puts the window around a number, with room for some that come late.
-func (w *window) move(seq uint64) {
-	w.base = seq - min(seq, windowSize/2)
-	clear(w.bits[:])
+// open puts the span that was not used last around a number, with room for some
+// that come late.
+func (w *window) open(seq uint64) int {
+	at := 1 - w.last
+	if !w.spans[w.last].used {
+		at = w.last
+	}
+	w.spans[at] = span{base: seq - min(seq, windowSize/2), used: true}
+	return at
 }
 
-func (w *window) find(seq uint64) (delivered, in bool) {
-	switch {
-	case seq-w.base < windowSize: // also false below the base: it wraps around
-		i := seq - w.base
-		if w.bits[i/64]&(1<<(i%64)) != 0 {
-			return true, true
+// find reports whether a number was delivered, and if not the span that it is
+// in, or -1.
+func (w *window) find(seq uint64) (delivered bool, at int) {
+	old := false
+	at = -1
+	for i := range w.spans {
+		switch r := &w.spans[i]; {
+		case !r.used:
+		case seq-r.base < windowSize: // also false below the base: it wraps around
+			n := seq - r.base
+			if r.bits[n/64]&(1<<(n%64)) != 0 {
+				return true, i
+			}
+			at = i
+		case seq < r.base && r.base-seq < oldest:
+			old = true
 		}
-		in = true
-	case seq < w.base && w.base-seq < oldest:
-		return true, false
 	}
 	for _, x := range w.apart {
 		if x == seq {
-			return true, in
+			return true, at
 		}
 	}
-	return false, in
+	return old && at < 0, at
 }
