@@ -57,6 +57,8 @@ type Drive struct {
 	// Message makes a message from a peer; Order an order, or nil.
 	Message func(d *Dice, from overlay.Peer) proto.Message
 	Order   func(d *Dice) any
+	// Event makes other events; nil, or its nil result: none.
+	Event func(d *Dice) overlay.Event
 	// Below: the machine lies below a driver that feeds it members (a dial
 	// rule); otherwise it is fed neighbors (a roster).
 	Below bool
@@ -185,6 +187,11 @@ func (v *Drive) Run(d *Dice) []string {
 					step(overlay.Leave{})
 				}
 			default:
+				if v.Event != nil {
+					if ev := v.Event(d); ev != nil {
+						step(ev)
+					}
+				}
 				if v.Order != nil {
 					if o := v.Order(d); o != nil {
 						step(overlay.Command{Order: o})

@@ -88,10 +88,10 @@ const (
 	maxSubject   = 64
 	maxHops      = 1 << 16
 	maxSpread    = 16
-	maxIDs       = 200 // in a message: below 64 KiB with names of any length
-	maxMissing   = 1024
-	maxAnnounce  = 64 // recent messages announced to a new neighbor
-	maxAskers    = 16 // announcers of a message that is missing
-	// maxGrafts bounds how many messages a neighbor may ask for in Recent.
+	maxIDs       = 200  // in a message: below 64 KiB with names of any length
+	maxMissing   = 1024 // messages announced first by one neighbor
+	maxAskers    = 16   // announcers of a message that is missing
+	// maxGrafts bounds how many messages a neighbor may ask for in Recent;
+	// KeepBytes bounds their bytes.
 	maxGrafts = 4096
 )

@@ -3,6 +3,7 @@ package plumtree
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -28,22 +29,21 @@ func (m *mask) clear(slot int)    { m[slot/64] &^= 1 << (slot % 64) }
 
 // neighbor is a link that trees may use. A slot is free if the name is empty.
 type neighbor struct {
-	peer   overlay.Peer
-	lazy   []*messages.PlumID // announcements that wait for the tick
-	grafts int                // messages asked for since the counts began
-}
-
-// tree is which links are lazy in the tree of one node. All others are eager.
-type tree struct {
-	lazy mask
-	used overlay.Time
+	peer overlay.Peer
+	lazy []*messages.PlumID // announcements that wait for the tick
+	// Since the counts began, what it asked for.
+	grafts, graftBytes int
+	missing            int // messages that it announced first and that have not come
+	trees              int // that it brought
 }
 
 // missing is a message that was announced and has not come.
 type missing struct {
 	id    overlay.MessageID
-	from  [maxAskers]int16 // slots of announcers, in their order
+	from  [maxAskers]int16  // slots of announcers, in their order
+	hops  [maxAskers]uint32 // that it would have come by them
 	n     int
+	by    int // the slot in whose count it is, or -1
 	next  int // the announcer to ask next
 	asked int // the slot asked last, or -1
 }
@@ -111,6 +111,8 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 		m.neighborDown(ev.Peer, out)
 	case overlay.Publish:
 		m.publish(ev, out)
+	case overlay.Leave:
+		m.tick(out)
 	case overlay.Received:
 		switch msg := ev.Msg.(type) {
 		case *messages.PlumGossip:
@@ -130,8 +132,9 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 			m.tick(out)
 		case timerCounts:
 			for i := range m.neighbors {
-				m.neighbors[i].grafts = 0
+				m.neighbors[i].grafts, m.neighbors[i].graftBytes = 0, 0
 			}
+			m.store.expire(now.Add(-m.cfg.Recent))
 			out.SetTimer(overlay.Timer{Kind: timerCounts}, m.cfg.Recent)
 		}
 	}
@@ -148,7 +151,7 @@ func (m *Machine) slot(p overlay.Peer) int {
 }
 
 // neighborUp makes a link part of all trees, until a duplicate shows that it is
-// not needed (section 3.9), and announces what came lately: a message that was
+// not needed (section 3.9), and announces all that is kept: a message that was
 // sent while the overlay was being repaired reaches whom it reaches now.
 func (m *Machine) neighborUp(p overlay.Peer, out *overlay.Effects) {
 	if m.slot(p) >= 0 {
@@ -172,7 +175,7 @@ func (m *Machine) neighborUp(p overlay.Peer, out *overlay.Effects) {
 	m.neighbors[slot], m.lives[slot] = neighbor{peer: p}, uint64(p.Incarnation)
 	m.used++
 	m.store.expire(m.now.Add(-m.cfg.Recent))
-	if ids := m.store.recent(maxAnnounce); len(ids) > 0 {
+	for ids := range slices.Chunk(m.store.ids(), maxIDs) {
 		out.Send(p, &messages.PlumIHave{Messages: ids})
 	}
 }
@@ -186,8 +189,11 @@ func (m *Machine) neighborDown(p overlay.Peer, out *overlay.Effects) {
 	}
 	m.neighbors[slot], m.lives[slot] = neighbor{}, 0
 	m.used--
-	for _, t := range m.trees {
-		t.lazy.clear(slot) // no effect depends on the order
+	for _, t := range m.trees { // no effect depends on the order
+		t.lazy.clear(slot)
+		if t.by == slot {
+			t.by = -1
+		}
 	}
 	m.store.orphan(slot)
 	var again []key
@@ -200,10 +206,16 @@ func (m *Machine) neighborDown(p overlay.Peer, out *overlay.Effects) {
 				}
 				continue
 			}
-			x.from[n] = x.from[i]
+			x.from[n], x.hops[n] = x.from[i], x.hops[i]
 			n++
 		}
 		x.n = n
+		if x.by == slot {
+			if x.by = -1; n > 0 {
+				x.by = int(x.from[0])
+				m.neighbors[x.by].missing++
+			}
+		}
 		if x.asked == slot {
 			x.asked = -1
 			again = append(again, k)
@@ -213,58 +225,6 @@ func (m *Machine) neighborDown(p overlay.Peer, out *overlay.Effects) {
 	for _, k := range again {
 		m.ask(k, out)
 	}
-}
-
-// tree finds the tree of a root. One that is not known has all links eager; the
-// least recently used one makes room for it.
-func (m *Machine) tree(root uint64) *tree {
-	if m.last != nil && m.lastRoot == root {
-		m.last.used = m.now
-		return m.last
-	}
-	t := m.trees[root]
-	if t == nil {
-		if len(m.trees) >= m.cfg.Trees {
-			var oldest uint64
-			least := overlay.Never
-			for r, x := range m.trees {
-				if x.used < least || x.used == least && r < oldest {
-					oldest, least = r, x.used
-				}
-			}
-			delete(m.trees, oldest)
-		}
-		t = &tree{}
-		m.trees[root] = t
-	}
-	t.used = m.now
-	m.last, m.lastRoot = t, root
-	return t
-}
-
-// choose picks the tree for a message of our own.
-func (m *Machine) choose() (root uint64, spread int) {
-	self := uint64(m.cfg.Self.Incarnation)
-	if len(m.published) == m.cfg.Often {
-		m.published = append(m.published[:0], m.published[1:]...)
-	}
-	m.published = append(m.published, m.now)
-	often := len(m.published) == m.cfg.Often && m.now.Sub(m.published[0]) <= m.cfg.Recent
-	if m.trees[self] != nil || often && len(m.trees) < m.cfg.Trees {
-		return self, 0
-	}
-	// Of the trees in use the one used last; with several used at the same
-	// time, the same for all who choose.
-	var latest overlay.Time = -1
-	for r, t := range m.trees {
-		if t.used > latest || t.used == latest && r < root {
-			root, latest = r, t.used
-		}
-	}
-	if latest < 0 || m.now.Sub(latest) > m.cfg.Recent {
-		return self, 0
-	}
-	return root, m.cfg.Spread
 }
 
 func (m *Machine) publish(ev overlay.Publish, out *overlay.Effects) {
@@ -303,7 +263,7 @@ func (m *Machine) deliver(msg *messages.PlumGossip, from overlay.Peer, hops int,
 // 3.6). on is what those links carry; it came by the slot except, parent is the
 // same if that is of the tree, else -1.
 func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64, out *overlay.Effects) {
-	t := m.tree(on.GetTree())
+	t := m.tree(on.GetTree(), except)
 	var off *messages.PlumGossip // for links outside of the tree
 	var id *messages.PlumID
 	var one *messages.PlumIHave
@@ -414,10 +374,22 @@ func (m *Machine) Check() error {
 		return fmt.Errorf("plumtree: %d neighbors counted as %d", n, m.used)
 	case len(m.trees) > m.cfg.Trees:
 		return fmt.Errorf("plumtree: %d trees with room for %d", len(m.trees), m.cfg.Trees)
-	case len(m.missing) > maxMissing:
-		return fmt.Errorf("plumtree: %d messages are missing", len(m.missing))
 	case len(m.seen.origins) > m.cfg.Origins:
 		return fmt.Errorf("plumtree: %d origins with room for %d", len(m.seen.origins), m.cfg.Origins)
+	}
+	counts := make(map[int][2]int)
+	for _, x := range m.missing {
+		c := counts[x.by]
+		counts[x.by] = [2]int{c[0] + 1, c[1]}
+	}
+	for _, t := range m.trees {
+		c := counts[t.by]
+		counts[t.by] = [2]int{c[0], c[1] + 1}
+	}
+	for i, n := range m.neighbors {
+		if c := counts[i]; c != [2]int{n.missing, n.trees} || n.missing > maxMissing {
+			return fmt.Errorf("plumtree: %s has %d messages missing of %d, and brought %d trees counted as %d", n.peer.Name, c[0], n.missing, c[1], n.trees)
+		}
 	}
 	for r, t := range m.trees {
 		for w := range t.lazy {

@@ -13,9 +13,21 @@ import (
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/fullmesh"
 	"github.com/maquis-go/maquis/overlay/overlaytest"
 	"github.com/maquis-go/maquis/overlay/plumtree"
 )
+
+// Scripts run over a full mesh: all links are there, so trees are made of all.
+func TestScripts(t *testing.T) {
+	overlaytest.Stories(t, "testdata/*.txt", overlaytest.Config{Seed: 1}, func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
+		base, err := fullmesh.New(fullmesh.DefaultConfig(self, rng))
+		require.NoError(t, err)
+		m, err := plumtree.New(plumtree.DefaultConfig(self))
+		require.NoError(t, err)
+		return overlay.NewStack(base, m)
+	})
+}
 
 func node(name string) overlay.Peer {
 	return overlay.Peer{Name: name, Incarnation: overlay.Incarnation(name[0]), Addr: name + ":1"}
@@ -367,6 +379,7 @@ func fuzzOne(t *testing.T, data []byte) {
 	}
 	run := func() []string {
 		b := newBench(t, func(c *plumtree.Config) { c.KeepMessages, c.Trees, c.Origins = 16, 3, 4 })
+		published, delivered := uint64(0), uint64(0)
 		v := overlaytest.Drive{
 			Machine: b.m, Peers: peers,
 			Message: func(d *overlaytest.Dice, _ overlay.Peer) proto.Message {
@@ -380,9 +393,24 @@ func fuzzOne(t *testing.T, data []byte) {
 				}
 				return overlaytest.Fill(d, kinds[d.N(len(kinds))](), words)
 			},
+			Event: func(d *overlaytest.Dice) overlay.Event {
+				published++
+				return overlay.Publish{Payload: []byte{1}}
+			},
 			Check: func(_ overlay.Time, effects []overlay.Effect) {
 				if err := b.m.Check(); err != nil {
 					t.Fatal(err)
+				}
+				for _, e := range effects {
+					if n, ok := e.Notice.(overlay.Delivered); ok && n.ID.Incarnation == node("m").Incarnation {
+						delivered++
+						if n.ID.Seq != delivered {
+							t.Fatalf("our message %d was delivered as the %dth", n.ID.Seq, delivered)
+						}
+					}
+				}
+				if delivered != published {
+					t.Fatalf("%d of our own messages were delivered of %d", delivered, published)
 				}
 			},
 		}
@@ -391,6 +419,96 @@ func fuzzOne(t *testing.T, data []byte) {
 	if !slices.Equal(run(), run()) {
 		t.Fatal("the same events gave other effects")
 	}
+}
+
+// What a neighbor announces and does not send takes its own part of the table,
+// not that of others.
+func TestMissingIsBoundedByNeighbor(t *testing.T) {
+	b := newBench(t, nil, "a", "b")
+	announce := func(from string, first uint64) []string {
+		var ids []*messages.PlumID
+		for i := range uint64(128) {
+			ids = append(ids, &messages.PlumID{Origin: "z", Incarnation: 'z', Seq: first + i})
+		}
+		return b.hear(from, &messages.PlumIHave{Messages: ids})
+	}
+	for i := range uint64(8) {
+		require.False(t, has(announce("b", 1+i*128), "reject"), "%d", i)
+	}
+	require.True(t, has(announce("b", 2000), "reject b limit"))
+	require.False(t, has(b.hear("a", ihave(1, 2)), "reject"))
+	// b is gone, and with it what only b has; a's remains.
+	b.feed(overlay.NeighborDown{Peer: node("b")})
+	require.True(t, has(b.feed(missing(1)), "-> a PlumGraft{"))
+}
+
+// Section 3.8: announcements that came before the payload show a shorter way,
+// too.
+func TestEarlierAnnouncementOptimizes(t *testing.T) {
+	b := newBench(t, nil, "a", "b", "c")
+	b.hear("b", ihave(1, 4))
+	b.hear("c", ihave(1, 2))
+	got := b.hear("a", gossip(1, func(g *messages.PlumGossip) { g.Hops = 9 }))
+	require.True(t, has(got, "-> c PlumGraft{") && has(got, "-> a PlumPrune{") && !has(got, "-> b PlumGraft"), "%q", got)
+}
+
+// Who brings many trees loses its own, not others their share.
+func TestForgedTreesReplaceEachOther(t *testing.T) {
+	b := newBench(t, func(c *plumtree.Config) { c.Trees = 8 }, "a", "b")
+	for i := range uint64(2) {
+		b.hear("a", gossip(1, func(g *messages.PlumGossip) { g.Incarnation, g.Tree = 200+i, 200+i }))
+	}
+	for i := range uint64(100) {
+		b.now = b.now.Add(time.Second)
+		b.hear("b", gossip(1, func(g *messages.PlumGossip) { g.Incarnation, g.Tree = 1000+i, 1000+i }))
+		b.hear("x", gossip(1, func(g *messages.PlumGossip) { g.Incarnation, g.Tree = 2000+i, 2000+i }))
+	}
+	for i := range uint64(2) {
+		require.Contains(t, b.m.String(), "tree "+overlay.Incarnation(200+i).String()+" ")
+	}
+}
+
+// Trees that nobody uses any more leave room for one's own.
+func TestIdleTreesMakeRoom(t *testing.T) {
+	b := newBench(t, nil, "a", "b")
+	for i := range uint64(64) {
+		b.hear("a", gossip(1, func(g *messages.PlumGossip) { g.Incarnation, g.Tree = 200+i, 200+i }))
+	}
+	b.now = b.now.Add(time.Hour)
+	var got []string
+	for i := range uint64(3) {
+		b.now = b.now.Add(time.Second)
+		b.hear("a", gossip(2+i, func(g *messages.PlumGossip) { g.Incarnation, g.Tree = 200, 200 }))
+		got = b.feed(overlay.Publish{})
+	}
+	require.True(t, has(got, "tree=109"), "%q", got)
+}
+
+// A neighbor may ask for all that is kept once in a while, not on and on.
+func TestAskingIsBoundedByBytes(t *testing.T) {
+	b := newBench(t, func(c *plumtree.Config) { c.KeepBytes = 1000 }, "a", "b")
+	b.hear("a", gossip(1, func(g *messages.PlumGossip) { g.Payload = make([]byte, 300) }))
+	ask := &messages.PlumGraft{Messages: ihave(1, 0).Messages}
+	for range 3 {
+		require.True(t, has(b.hear("b", ask), "PlumGossip"))
+	}
+	require.Equal(t, []string{"reject b limit"}, b.hear("b", ask))
+	b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "plum-counts"}})
+	require.True(t, has(b.hear("b", ask), "PlumGossip"))
+}
+
+// A new neighbor hears of all that is kept; after Recent that is nothing.
+func TestNewNeighborHearsOfAllThatIsKept(t *testing.T) {
+	b := newBench(t, nil, "a")
+	for i := range uint64(500) {
+		b.hear("a", gossip(i+1, nil))
+	}
+	got := b.feed(overlay.NeighborUp{Peer: node("b")})
+	require.Len(t, got, 3)
+	require.Equal(t, 500, strings.Count(strings.Join(got, ""), "seq="))
+	b.now = b.now.Add(2 * time.Minute)
+	b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "plum-counts"}})
+	require.Contains(t, b.m.String(), " 0 kept")
 }
 
 func BenchmarkStep(b *testing.B) {

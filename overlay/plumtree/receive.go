@@ -31,8 +31,7 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 		return
 	}
 	if x != nil { // it was not there when it was announced, however old it is by now
-		delete(m.missing, k)
-		out.CancelTimer(overlay.Timer{Kind: timerMissing, ID: x.id})
+		m.found(k, x, out)
 	}
 	m.deliver(msg, from, int(msg.GetHops()), out)
 	wave := msg.GetWave()
@@ -41,13 +40,33 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 		// It comes upon the tree here.
 		wave, parent = uint64(m.cfg.Self.Incarnation), -1
 	} else if slot >= 0 {
-		m.tree(msg.GetTree()).lazy.clear(slot)
+		m.tree(msg.GetTree(), slot).lazy.clear(slot)
 	}
 	on := copyOf(msg)
 	on.Hops++
 	on.Wave = wave
 	on.Spread = max(on.Spread, 1) - 1
 	m.push(on, slot, parent, wave, out)
+	if x != nil && x.n > 0 { // announcements that were here before the payload
+		at := 0
+		for i := range x.n {
+			if x.hops[i] < x.hops[at] {
+				at = i
+			}
+		}
+		if e, ok := m.store.find(k); ok {
+			m.optimize(int(x.from[at]), e, x.hops[at], out)
+		}
+	}
+}
+
+// found ends the wait for a message.
+func (m *Machine) found(k key, x *missing, out *overlay.Effects) {
+	delete(m.missing, k)
+	if x.by >= 0 {
+		m.neighbors[x.by].missing--
+	}
+	out.CancelTimer(overlay.Timer{Kind: timerMissing, ID: x.id})
 }
 
 // duplicate prunes the link that brought it, if both came from the same place
@@ -58,7 +77,7 @@ func (m *Machine) duplicate(slot int, e *entry, msg *messages.PlumGossip, out *o
 		return
 	}
 	// Also if the link is lazy here: the other end may have forgotten the tree.
-	m.tree(msg.GetTree()).lazy.set(slot)
+	m.tree(msg.GetTree(), slot).lazy.set(slot)
 	m.Prunes++
 	out.Send(m.neighbors[slot].peer, &messages.PlumPrune{Tree: msg.GetTree()})
 }
@@ -66,7 +85,7 @@ func (m *Machine) duplicate(slot int, e *entry, msg *messages.PlumGossip, out *o
 // onPrune: the neighbor gets the payload another way.
 func (m *Machine) onPrune(from overlay.Peer, msg *messages.PlumPrune) {
 	if slot := m.slot(from); slot >= 0 && m.trees[msg.GetTree()] != nil {
-		m.tree(msg.GetTree()).lazy.set(slot)
+		m.tree(msg.GetTree(), slot).lazy.set(slot)
 	}
 }
 
@@ -84,7 +103,7 @@ func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overl
 	for _, id := range msg.GetMessages() {
 		k := key{id.GetIncarnation(), id.GetSeq()}
 		if e, ok := m.store.find(k); ok {
-			m.optimize(slot, e, id, out)
+			m.optimize(slot, e, id.GetHops(), out)
 			continue
 		}
 		if k.incarnation == uint64(m.cfg.Self.Incarnation) || m.seen.has(k.incarnation, k.seq) {
@@ -92,16 +111,18 @@ func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overl
 		}
 		x := m.missing[k]
 		if x == nil {
-			if len(m.missing) >= maxMissing {
+			n := &m.neighbors[slot]
+			if n.missing >= maxMissing {
 				out.Reject(from, messages.ReasonLimit)
 				continue
 			}
-			x = &missing{asked: -1, id: overlay.MessageID{Origin: id.GetOrigin(), Incarnation: overlay.Incarnation(id.GetIncarnation()), Seq: id.GetSeq()}}
+			n.missing++
+			x = &missing{asked: -1, by: slot, id: overlay.MessageID{Origin: id.GetOrigin(), Incarnation: overlay.Incarnation(id.GetIncarnation()), Seq: id.GetSeq()}}
 			m.missing[k] = x
 			out.SetTimer(overlay.Timer{Kind: timerMissing, ID: x.id}, m.cfg.Missing)
 		}
 		if x.n < len(x.from) && !slices.Contains(x.from[:x.n], int16(slot)) {
-			x.from[x.n] = int16(slot)
+			x.from[x.n], x.hops[x.n] = int16(slot), id.GetHops()
 			x.n++
 		}
 	}
@@ -126,8 +147,7 @@ func (m *Machine) ask(k key, out *overlay.Effects) {
 			return
 		}
 	}
-	delete(m.missing, k)
-	out.CancelTimer(overlay.Timer{Kind: timerMissing, ID: x.id})
+	m.found(k, x, out)
 }
 
 // optimize takes a shorter way into the tree in place of the one that brought
@@ -135,12 +155,12 @@ func (m *Machine) ask(k key, out *overlay.Effects) {
 // start elsewhere, and would pull the tree to and fro (the paper's several
 // senders make some 4,500 nodes of 10,000 change their parents with each
 // message).
-func (m *Machine) optimize(slot int, e *entry, id *messages.PlumID, out *overlay.Effects) {
-	if int(e.hops)-int(id.GetHops()) < m.cfg.Threshold || m.cfg.Threshold == 0 || e.parent < 0 || int(e.parent) == slot || m.neighbors[e.parent].peer.Name == "" {
+func (m *Machine) optimize(slot int, e *entry, hops uint32, out *overlay.Effects) {
+	if int(e.hops)-int(hops) < m.cfg.Threshold || m.cfg.Threshold == 0 || e.parent < 0 || int(e.parent) == slot || m.neighbors[e.parent].peer.Name == "" {
 		return
 	}
 	root := e.on.GetTree()
-	t := m.tree(root)
+	t := m.tree(root, slot)
 	t.lazy.clear(slot)
 	t.lazy.set(int(e.parent))
 	m.Grafts++
@@ -162,16 +182,20 @@ func (m *Machine) onGraft(from overlay.Peer, msg *messages.PlumGraft, out *overl
 		return
 	}
 	if len(msg.GetMessages()) == 0 && m.trees[msg.GetTree()] != nil {
-		m.tree(msg.GetTree()).lazy.clear(slot)
+		m.tree(msg.GetTree(), slot).lazy.clear(slot)
 	}
 	for _, id := range msg.GetMessages() {
 		n := &m.neighbors[slot]
-		if n.grafts++; n.grafts > maxGrafts {
+		e, ok := m.store.find(key{id.GetIncarnation(), id.GetSeq()})
+		if n.grafts++; ok {
+			n.graftBytes += len(e.on.GetPayload())
+		}
+		if n.grafts > maxGrafts || n.graftBytes > m.cfg.KeepBytes {
 			out.Reject(from, messages.ReasonLimit)
 			return
 		}
-		if e, ok := m.store.find(key{id.GetIncarnation(), id.GetSeq()}); ok {
-			m.tree(e.on.GetTree()).lazy.clear(slot)
+		if ok {
+			m.tree(e.on.GetTree(), slot).lazy.clear(slot)
 			again := e.on
 			if again.GetSpread() > 0 {
 				again = copyOf(again)

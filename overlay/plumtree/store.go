@@ -109,11 +109,10 @@ func (s *store) orphan(slot int) {
 	}
 }
 
-// recent names the latest messages, oldest first.
-func (s *store) recent(most int) []*messages.PlumID {
-	n := min(s.len(), most)
-	ids := make([]*messages.PlumID, 0, n)
-	for i := s.next - uint64(n); i != s.next; i++ {
+// ids names what is kept, oldest first.
+func (s *store) ids() []*messages.PlumID {
+	ids := make([]*messages.PlumID, 0, s.len())
+	for i := s.first; i != s.next; i++ {
 		on := s.ring[i%uint64(len(s.ring))].on
 		ids = append(ids, &messages.PlumID{Origin: on.GetOrigin(), Incarnation: on.GetIncarnation(), Seq: on.GetSeq(), Hops: on.GetHops()})
 	}
