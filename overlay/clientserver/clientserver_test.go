@@ -12,8 +12,17 @@ import (
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/clientserver"
+	"github.com/maquis-go/maquis/overlay/overlaytest"
 	"github.com/maquis-go/maquis/overlay/sim"
 )
+
+func TestScripts(t *testing.T) {
+	overlaytest.Stories(t, "testdata/*.txt", overlaytest.Config{Seed: 1}, func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
+		m, err := clientserver.New(clientserver.Config{Self: self, Rand: rng, Servers: []string{"s", "t"}})
+		require.NoError(t, err)
+		return m
+	})
+}
 
 // world has two servers and four clients, who all know all; up is who is whose
 // neighbor, and dialed who dialed whom.

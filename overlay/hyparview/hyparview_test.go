@@ -19,33 +19,12 @@ import (
 
 // Scripts run with two places for neighbors, where everything happens early.
 func TestScripts(t *testing.T) {
-	overlaytest.Script(t, "testdata/*.txt", func(t *testing.T) overlaytest.Handler {
-		var trace []string
-		w := overlaytest.NewWorld(overlaytest.Config{
-			Seed: 1,
-			Factory: func(self overlay.Peer, rng *rand.Rand) *overlaytest.Node {
-				c := hyparview.DefaultConfig(self, rng)
-				c.Active, c.Passive = 2, 4
-				m, err := hyparview.New(c)
-				require.NoError(t, err)
-				return &overlaytest.Node{Machines: []overlaytest.Instance{{Name: "main", Machine: m}}}
-			},
-			Trace: func(line string) {
-				if strings.Contains(line, " ! ") || strings.Contains(line, "-> ") || strings.Contains(line, "connect ") {
-					trace = append(trace, line)
-				}
-			},
-		})
-		return func(t *testing.T, args []string) string {
-			out, ok := w.Command(args)
-			require.True(t, ok, "no command %q", args[0])
-			for _, l := range w.Lives() {
-				require.NoError(t, l.Machine("main").(*hyparview.Machine).Check())
-			}
-			lines := strings.Join(append(trace, ""), "\n")
-			trace = nil
-			return lines + out
-		}
+	overlaytest.Stories(t, "testdata/*.txt", overlaytest.Config{Seed: 1}, func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
+		c := hyparview.DefaultConfig(self, rng)
+		c.Active, c.Passive = 2, 4
+		m, err := hyparview.New(c)
+		require.NoError(t, err)
+		return m
 	})
 }
 

@@ -2,6 +2,7 @@ package overlaytest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,10 @@ import (
 //	start x as a         begin a life at x:1 under the name a
 //	join a b c           a joins with b:1 and c:1 as contacts
 //	cluster a b c        start all, each with the others as contacts, at once
+//	memberup a | b c     tell a's first machine that b and c are members, in the
+//	                     lives that they have; a may be *, all
+//	memberdown a | b c   and that they are no more
+//	publish a text       have a's first machine broadcast
 //	leave a, crash a, restart a, stop a, continue a
 //	cut a b | c d        cut the left from the right; without | all pairs
 //	heal                 end all cuts
@@ -35,6 +40,26 @@ func (w *World) Command(args []string) (out string, ok bool) {
 		w.Join(rest[0], rest[1:]...)
 	case "cluster":
 		w.Cluster(rest...)
+	case "memberup", "memberdown":
+		left, right, _ := strings.Cut(strings.Join(rest, " "), "|")
+		for _, l := range w.Lives() {
+			if !slices.Contains(strings.Fields(left), l.id) && strings.TrimSpace(left) != "*" {
+				continue
+			}
+			for _, n := range strings.Fields(right) {
+				p := w.host(n).last
+				switch {
+				case p == l.peer:
+				case args[0] == "memberup":
+					l.Feed(l.node.Machines[0].Name, overlay.MemberUp{Peer: p})
+				default:
+					l.Feed(l.node.Machines[0].Name, overlay.MemberDown{Peer: p})
+				}
+			}
+		}
+	case "publish":
+		l := w.Life(rest[0])
+		l.Feed(l.node.Machines[0].Name, overlay.Publish{Payload: []byte(strings.Join(rest[1:], " "))})
 	case "leave":
 		l := w.Life(rest[0])
 		l.Feed(l.node.Machines[0].Name, overlay.Leave{})

@@ -119,7 +119,11 @@ func (l *Life) execute(instance string, e overlay.Effect) {
 	case overlay.EffectCancelTimer:
 		delete(l.timers, timerKey{instance, e.Timer})
 	case overlay.EffectMeasure:
-		l.Feed(instance, overlay.Measured{Peer: e.Peer, Cost: w.cfg.Latency})
+		cost := w.cfg.Latency
+		if w.cfg.Cost != nil {
+			cost = w.cfg.Cost(l.id, e.Peer.Name)
+		}
+		l.Feed(instance, overlay.Measured{Peer: e.Peer, Cost: cost})
 	case overlay.EffectNotify:
 		if l.node.Notify != nil {
 			l.node.Notify(l, instance, e.Notice)

@@ -3,10 +3,13 @@ package overlaytest
 import (
 	"bufio"
 	"flag"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/maquis-go/maquis/overlay"
 )
 
 var update = flag.Bool("update", false, "rewrite the expectations of golden scripts")
@@ -42,6 +45,39 @@ func Script(t *testing.T, pattern string, fresh func(t *testing.T) Handler) {
 			}
 		})
 	}
+}
+
+// Stories runs scripts on worlds of one machine per node. What they print are
+// the machines' messages, notices and links; after each command the machines
+// that are overlay.Checkers are checked.
+func Stories(t *testing.T, pattern string, cfg Config, machine func(self overlay.Peer, rng *rand.Rand) overlay.Machine) {
+	t.Helper()
+	Script(t, pattern, func(t *testing.T) Handler {
+		var trace strings.Builder
+		cfg := cfg
+		cfg.Factory = func(self overlay.Peer, rng *rand.Rand) *Node {
+			return &Node{Machines: []Instance{{Name: "main", Machine: machine(self, rng)}}}
+		}
+		cfg.Trace = func(line string) {
+			if strings.Contains(line, " ! ") || strings.Contains(line, "-> ") || strings.Contains(line, "connect ") {
+				trace.WriteString(line + "\n")
+			}
+		}
+		w := NewWorld(cfg)
+		return func(t *testing.T, args []string) string {
+			out, ok := w.Command(args)
+			if !ok {
+				t.Fatalf("there is no command %q", args[0])
+			}
+			for _, l := range w.Lives() {
+				if c, ok := l.Machine("main").(overlay.Checker); ok && c.Check() != nil {
+					t.Fatalf("after %q: %v", args, c.Check())
+				}
+			}
+			defer trace.Reset()
+			return trace.String() + out
+		}
+	})
 }
 
 // run executes a script and returns it with what was printed in place of the

@@ -41,6 +41,8 @@ type Config struct {
 	Factory Factory
 	// Latency is that of a message; 0 means 1 ms. Jitter is added at random.
 	Latency, Jitter time.Duration
+	// Cost is what the machine of a host is told of a link; nil: the latency.
+	Cost func(from, to string) time.Duration
 	// Loss is the part of messages that vanish on links that stay up.
 	Loss float64
 	// Silent is how long a link may carry nothing before it is down, and how
@@ -72,6 +74,7 @@ type World struct {
 type host struct {
 	name, addr string
 	life       *Life
+	last       overlay.Peer // of its latest life
 }
 
 type event struct {
@@ -174,7 +177,7 @@ func (w *World) begin(h *host, self overlay.Peer) *Life {
 	w.lives++
 	self.Incarnation = overlay.Incarnation(w.lives)
 	l := &Life{w: w, id: h.name, peer: self, timers: make(map[timerKey]uint64)}
-	h.life = l
+	h.life, h.last = l, self
 	l.node = w.cfg.Factory(self, rand.New(rand.NewPCG(w.cfg.Seed, 1000+w.lives)))
 	for i := range l.node.Machines {
 		inst := &l.node.Machines[i]

@@ -16,6 +16,17 @@ import (
 	"github.com/maquis-go/maquis/overlay/scamp"
 )
 
+// Scripts run with one copy beyond the view, short walks and none to the contact.
+func TestScripts(t *testing.T) {
+	overlaytest.Stories(t, "testdata/*.txt", overlaytest.Config{Seed: 1}, func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
+		c := scamp.DefaultConfig(self, rng)
+		c.C, c.Walk, c.Hops = 1, 0, 4
+		m, err := scamp.New(c)
+		require.NoError(t, err)
+		return m
+	})
+}
+
 func node(name string) overlay.Peer {
 	return overlay.Peer{Name: name, Incarnation: 1, Addr: name + ":1"}
 }

@@ -8,8 +8,19 @@ import (
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/overlaytest"
 	"github.com/maquis-go/maquis/overlay/static"
 )
+
+// A line of four: a b c d.
+func TestScripts(t *testing.T) {
+	lines := map[string][]string{"a": {"b"}, "b": {"a", "c"}, "c": {"b", "d"}, "d": {"c"}}
+	overlaytest.Stories(t, "testdata/*.txt", overlaytest.Config{Seed: 1}, func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
+		m, err := static.New(static.Config{Self: self, Rand: rng, Neighbors: lines[self.Name]})
+		require.NoError(t, err)
+		return m
+	})
+}
 
 func node(name string) overlay.Peer {
 	return overlay.Peer{Name: name, Incarnation: 1, Addr: name + ":1"}

@@ -16,6 +16,21 @@ import (
 	"github.com/maquis-go/maquis/overlay/xbot"
 )
 
+// The costs of links are the distances of the names in the alphabet, in
+// milliseconds; two places for neighbors, none of them unbiased.
+func TestScripts(t *testing.T) {
+	cost := func(from, to string) time.Duration {
+		return time.Duration(max(from[0], to[0])-min(from[0], to[0])) * time.Millisecond
+	}
+	overlaytest.Stories(t, "testdata/*.txt", overlaytest.Config{Seed: 1, Cost: cost}, func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
+		c := xbot.DefaultConfig(self, rng)
+		c.HyParView.Active, c.HyParView.Passive, c.Unbiased, c.Scan = 2, 8, 0, 4
+		m, err := xbot.New(c)
+		require.NoError(t, err)
+		return m
+	})
+}
+
 func node(name string) overlay.Peer {
 	return overlay.Peer{Name: name, Incarnation: 1, Addr: name + ":1"}
 }
