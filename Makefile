@@ -29,7 +29,7 @@ bench: ## benchmarks in this module
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: bench-compare
-bench-compare: ## beside protoactor's remote: two processes a measure, some fifteen minutes; writes docs/results/bench.md
+bench-compare: ## beside protoactor's remote: two processes a measure, some two hours; writes docs/results/bench.md
 	cd bench && $(GO) run . -out ../docs/results/bench.md
 
 .PHONY: parity
@@ -41,7 +41,7 @@ mesh: ## what a full mesh of 50 nodes in one process costs
 	cd bench && $(GO) test -run Mesh -v -timeout 5m .
 
 .PHONY: sim
-sim: ## the papers' experiments at 10,000 nodes, some fifteen minutes; writes docs/results/simulation.md
+sim: ## the papers' experiments at 10,000 nodes, some two hours; writes docs/results/simulation.md
 	$(GO) run ./overlay/sim/paper -commit $$(git rev-parse --short HEAD)
 
 PROTOS = $(abspath $(wildcard messages/*.proto cmd/demo/*.proto bench/*.proto))

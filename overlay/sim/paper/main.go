@@ -21,8 +21,9 @@ import (
 func main() {
 	nodes := flag.Int("nodes", 10000, "nodes of each run")
 	seeds := flag.Int("seeds", 20, "seeds of the overlay's figures")
-	few := flag.Int("few", 5, "seeds of the runs with crashes and broadcasts")
-	only := flag.String("only", "", "rivals: these alone")
+	few := flag.Int("few", 20, "seeds of the runs with crashes and broadcasts")
+	rivals := flag.Int("rivals", 2, "seeds of the rivals' runs")
+	only := flag.String("only", "", "rivals or papers: the rivals' runs alone, or the others")
 	out := flag.String("out", "docs/results/simulation.md", "file to write")
 	commit := flag.String("commit", "", "what was run, for the page")
 	flag.Parse()
@@ -30,13 +31,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	p := &paper{ctx: ctx, nodes: *nodes}
-	fmt.Fprintf(&p.text, "# The papers' figures, simulated\n\n`make sim` (`go run ./overlay/sim/paper -nodes %d -seeds %d -few %d`), commit %s, %s. The machines are those that nodes run.\n",
-		*nodes, *seeds, *few, *commit, runtime.Version())
+	fmt.Fprintf(&p.text, "# The papers' figures, simulated\n\n`make sim` (`go run ./overlay/sim/paper -nodes %d -seeds %d -few %d -rivals %d`), commit %s, %s. The machines are those that nodes run.\n",
+		*nodes, *seeds, *few, *rivals, *commit, runtime.Version())
 	err := error(nil)
-	if *only == "rivals" {
-		err = p.rivals(*few)
-	} else {
-		err = p.all(*seeds, *few)
+	switch *only {
+	case "rivals":
+		err = p.rivals(*rivals)
+	case "papers":
+		err = p.papers(*seeds, *few)
+	default:
+		err = p.all(*seeds, *few, *rivals)
 	}
 	if err == nil {
 		err = os.WriteFile(*out, []byte(p.text.String()), 0o644)
@@ -107,17 +111,21 @@ func verdict(ok bool) string {
 	return "not within"
 }
 
-func (p *paper) all(seeds, few int) error {
+func (p *paper) all(seeds, few, rivals int) error {
+	if err := p.papers(seeds, few); err != nil {
+		return err
+	}
+	return p.rivals(rivals)
+}
+
+func (p *paper) papers(seeds, few int) error {
 	if err := p.hyparview(seeds); err != nil {
 		return err
 	}
 	if err := p.crashes(few); err != nil {
 		return err
 	}
-	if err := p.plumtree(few); err != nil {
-		return err
-	}
-	return p.rivals(few)
+	return p.plumtree(few)
 }
 
 // hyparview is Table 1 and figure 5 of the HyParView paper.
