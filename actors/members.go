@@ -96,7 +96,7 @@ func (d *Distribution) Members(where ...Filter) []Member {
 // Member returns a member by name, also one that is down or has left, while it
 // is remembered.
 func (d *Distribution) Member(node string) (Member, bool) {
-	m, ok := d.service.View().Lookup(node)
+	m, ok := d.service.Lookup(node)
 	return memberOf(m), ok
 }
 

@@ -137,7 +137,7 @@ func (d *Distribution) NodeOf(pid *actor.PID) (node string, ok bool) {
 	if s, _ := p.session(); s != nil {
 		return s.Peer().Name, true
 	}
-	if m, ok := d.service.View().Lookup(p.node); ok {
+	if m, ok := d.service.Lookup(p.node); ok {
 		return m.Peer.Name, true
 	}
 	return "", false

@@ -13,7 +13,6 @@ import (
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
-	"github.com/maquis-go/maquis/overlay/roster"
 )
 
 // process stands for the actors of one node, or with an incarnation of one
@@ -74,7 +73,7 @@ func (p *process) session() (*channelmgr.Session, Reason) {
 		for _, m := range p.d.service.View().Members {
 			for _, a := range m.Addrs {
 				if a == p.addr {
-					s = p.d.registry.Session(m.Peer.Name)
+					s, _ = p.d.service.Session(m.Peer.Name)
 				}
 			}
 		}
@@ -87,13 +86,14 @@ func (p *process) session() (*channelmgr.Session, Reason) {
 	case s != nil:
 		return nil, messages.ReasonPastLife
 	}
-	if m, ok := p.d.service.View().Lookup(p.node); ok {
-		if m.Status >= roster.StatusDown && (p.incarnation == 0 || m.Peer.Incarnation == p.incarnation) {
-			return nil, messages.ReasonNodeDown
-		}
+	m, ok := p.d.service.Lookup(p.node)
+	switch {
+	case !ok:
+		return nil, messages.ReasonUnknownNode
+	case p.incarnation != 0 && m.Peer.Incarnation != p.incarnation:
 		return nil, messages.ReasonPastLife
 	}
-	return nil, messages.ReasonUnknownNode
+	return p.d.service.Session(p.node)
 }
 
 // SendUserMessage implements actor.Process.

@@ -16,7 +16,7 @@ func (d *Distribution) Send(node, name string, msg any, opts ...SendOption) erro
 	if node == d.registry.Self().Name {
 		return d.ForwardMessage(d.PID(node, name), msg, opts...)
 	}
-	if _, ok := d.service.View().Lookup(node); !ok && d.registry.Session(node) == nil {
+	if _, ok := d.service.Lookup(node); !ok && d.registry.Session(node) == nil {
 		return nodeError(node, messages.ReasonUnknownNode, nil)
 	}
 	return d.ForwardMessage(actor.NewPID(node, name), msg, opts...)

@@ -49,7 +49,7 @@ type Registry struct {
 	self       atomic.Pointer[overlay.Peer]
 	address    atomic.Pointer[string]
 	generation atomic.Uint64
-	sessions   atomic.Pointer[map[string]*Session] // the current life of each node
+	sessions   sync.Map // name -> *Session with the current life
 	hosts      atomic.Pointer[map[string]*actor.PID]
 	runtime    atomic.Pointer[actor.PID] // takes ControlInbound
 	manager    atomic.Pointer[actor.PID]
@@ -188,8 +188,8 @@ func (r *Registry) BindControl(host *actor.PID) { r.runtime.Store(host) }
 // Session returns the session with the current life of a node, or nil. It
 // takes no lock.
 func (r *Registry) Session(name string) *Session {
-	if m := r.sessions.Load(); m != nil {
-		return (*m)[name]
+	if s, ok := r.sessions.Load(name); ok {
+		return s.(*Session)
 	}
 	return nil
 }
@@ -217,11 +217,11 @@ func (r *Registry) Current(name string) *Current {
 
 // Sessions returns the sessions with all current lives, sorted by name.
 func (r *Registry) Sessions() []*Session {
-	m := r.sessions.Load()
-	if m == nil {
-		return nil
-	}
-	list := slices.Collect(maps.Values(*m))
+	var list []*Session
+	r.sessions.Range(func(_, s any) bool {
+		list = append(list, s.(*Session))
+		return true
+	})
 	slices.SortFunc(list, func(a, b *Session) int { return a.peer.Compare(b.peer) })
 	return list
 }
@@ -251,19 +251,14 @@ func (r *Registry) ensure(p overlay.Peer, generation uint64) *Session {
 	return s
 }
 
-// publish replaces the map that senders read by one with another session, or
-// with none, for a name. r.mu is held.
+// publish lets senders find another session, or none, for a name. r.mu is
+// held.
 func (r *Registry) publish(name string, s *Session) {
-	m := make(map[string]*Session)
-	if old := r.sessions.Load(); old != nil {
-		maps.Copy(m, *old)
-	}
 	if s == nil {
-		delete(m, name)
+		r.sessions.Delete(name)
 	} else {
-		m[name] = s
+		r.sessions.Store(name, s)
 	}
-	r.sessions.Store(&m)
 	if c := r.current[name]; c != nil {
 		c.s.Store(s)
 	}

@@ -34,7 +34,7 @@ func (s *Service) hostProps(instance string, make func() (overlay.Machine, error
 // what the Service knows.
 func (s *Service) newRoster() (overlay.Machine, error) {
 	cfg := s.cfg.Preset(roster.Config{Self: *s.self.Load(), Rand: s.cfg.dice(1)})
-	for _, m := range s.view.Load().known() {
+	for _, m := range s.known() {
 		if m.Peer.Name != cfg.Self.Peer.Name {
 			cfg.Seed = append(cfg.Seed, m)
 		}

@@ -99,7 +99,7 @@ func (s *Service) onJoin(o *messages.JoinOrder) {
 	s.returns = s.returns || s.leaving
 	s.leaving, s.farewell = false, false
 	s.mu.Unlock()
-	for _, m := range s.view.Load().known() {
+	for _, m := range s.known() {
 		if slices.ContainsFunc(o.GetContacts(), func(c string) bool { return slices.Contains(m.Addrs, c) }) {
 			s.unblock(m)
 		}
@@ -134,7 +134,7 @@ func (s *Service) onLeft() {
 
 // part ends what stands with all members; they do the same on our farewell.
 func (s *Service) part() {
-	for _, m := range s.view.Load().Members {
+	for _, m := range s.View().Members {
 		if !s.isSelf(m) {
 			s.end(m, messages.ReasonClosed)
 		}
@@ -142,7 +142,7 @@ func (s *Service) part() {
 }
 
 func (s *Service) onForceLeave(name string) error {
-	m, ok := s.view.Load().Lookup(name)
+	m, ok := s.Lookup(name)
 	switch {
 	case !ok:
 		return fmt.Errorf("peerservice: no member %q is known", name)
@@ -154,7 +154,7 @@ func (s *Service) onForceLeave(name string) error {
 }
 
 func (s *Service) onDisconnect(name string) error {
-	m, ok := s.view.Load().Lookup(name)
+	m, ok := s.Lookup(name)
 	switch {
 	case !ok:
 		return fmt.Errorf("peerservice: no member %q is known", name)

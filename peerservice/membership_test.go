@@ -20,9 +20,9 @@ func TestTwoNodesJoin(t *testing.T) {
 		require.Equal(t, []string{"up b"}, a.told("up"))
 		require.Equal(t, []string{"up a"}, b.told("up"))
 		require.Empty(t, a.told("suspect", "down"))
-		r, ok := a.svc.Routes().Lookup("b")
-		require.True(t, ok && r.IsDirect())
-		require.Equal(t, b.reg.Self(), r.To)
+		s, why := a.svc.Session("b")
+		require.Empty(t, why)
+		require.Equal(t, b.reg.Self(), s.Peer())
 	})
 }
 
@@ -116,7 +116,7 @@ func TestLeave(t *testing.T) {
 		c.pass(time.Minute)
 		n[0].sees("a", "c")
 		require.Equal(t, []string{"gone b", "left b"}, n[0].told("gone", "left", "down", "suspect"), "it stays away")
-		m, ok := n[0].svc.View().Lookup("b")
+		m, ok := n[0].svc.Lookup("b")
 		require.True(t, ok)
 		require.Equal(t, "left", m.Status.String())
 
@@ -171,7 +171,7 @@ func TestTagsReachAll(t *testing.T) {
 		require.NoError(t, n[0].svc.SetKinds([]string{"worker"}))
 		require.NoError(t, n[0].svc.SetLeaving(context.Background(), true))
 		c.until(5*time.Second, func() string {
-			m, _ := n[2].svc.View().Lookup("a")
+			m, _ := n[2].svc.Lookup("a")
 			if m.Tags["zone"] == "eu" && len(m.Kinds) == 1 && m.Leaving {
 				return ""
 			}
@@ -210,7 +210,7 @@ func TestForceLeave(t *testing.T) {
 		require.NoError(t, n[0].svc.ForceLeave(context.Background(), "c"))
 		for _, x := range n[:2] {
 			c.until(5*time.Second, func() string {
-				if m, _ := x.svc.View().Lookup("c"); m.Status != roster.StatusLeft {
+				if m, _ := x.svc.Lookup("c"); m.Status != roster.StatusLeft {
 					return "c is " + m.Status.String()
 				}
 				return ""
@@ -296,7 +296,7 @@ func TestWronglyDownReturns(t *testing.T) {
 		}
 		self := n[2].svc.Self()
 		require.Equal(t, uint64(2), self.Generation)
-		m, _ := n[0].svc.View().Lookup("c")
+		m, _ := n[0].svc.Lookup("c")
 		require.Equal(t, self.Peer, m.Peer, "its PIDs are as they were")
 		require.Equal(t, uint64(2), n[2].reg.Generation())
 		n[2].mu.Lock()

@@ -8,8 +8,8 @@ import (
 	"github.com/maquis-go/maquis/overlay/roster"
 )
 
-// lookAgain is after how many tombstones the view looks which of them are
-// still of interest.
+// lookAgain is after how many new members it is asked which tombstones are still
+// of interest.
 const lookAgain = 1024
 
 // maxRefusals bounds the contacts whose last refusal is remembered.
@@ -28,10 +28,10 @@ func (s *Service) onRoster(n any) {
 		s.updated(n.New)
 	case roster.Down:
 		s.end(n.Member, messages.ReasonNodeDown)
-		s.publish(Down{n.Member, n.Reason}, put(n.Member))
+		s.publish(Down{n.Member, n.Reason}, nil)
 	case roster.Gone:
 		s.end(n.Member, messages.ReasonNodeDown)
-		s.publish(Left{n.Member}, put(n.Member))
+		s.publish(Left{n.Member}, nil)
 	case roster.SelfChanged:
 		s.selfChanged(n.Self)
 	case roster.Joined:
@@ -57,12 +57,11 @@ func (s *Service) onRoster(n any) {
 	}
 }
 
-// up: a member is new or back. Its session exists from now on; links follow.
+// up: a member is new or back. Its session exists once it is needed.
 func (s *Service) up(m roster.Member) {
-	s.cfg.Registry.Ensure(m.Peer, m.Generation)
 	s.publish(Up{m}, put(m))
 	s.dial(m)
-	if v := s.view.Load(); (len(v.all)-len(v.Members))%lookAgain == lookAgain-1 {
+	if s.news++; s.news%lookAgain == 0 {
 		s.askRoster() // to forget what it has forgotten
 	}
 }
@@ -70,8 +69,8 @@ func (s *Service) up(m roster.Member) {
 // updated: a member changed its record or refuted. If it took a new generation
 // it was declared down elsewhere, never here: its session goes on.
 func (s *Service) updated(m roster.Member) {
-	old, _ := s.view.Load().Lookup(m.Peer.Name)
-	if m.Generation > old.Generation {
+	old, _ := s.Lookup(m.Peer.Name)
+	if m.Generation > old.Generation && s.cfg.Registry.Session(m.Peer.Name) != nil {
 		s.cfg.Registry.Ensure(m.Peer, m.Generation)
 	}
 	s.publish(Updated{old, m}, put(m))
@@ -80,9 +79,11 @@ func (s *Service) updated(m roster.Member) {
 	}
 }
 
-// end ends what stands with a life: its session with its flows, then its
-// watches. The event comes after.
+// end ends what stands with a life: nobody finds a session with it any more,
+// then the session ends with its flows, then its watches. The event comes
+// after.
 func (s *Service) end(m roster.Member, why messages.Reason) {
+	s.publish(nil, put(m))
 	s.tellMesh(overlay.MemberDown{Peer: m.Peer})
 	s.mu.Lock()
 	delete(s.met, m.Peer.Name)
@@ -116,9 +117,8 @@ func (s *Service) selfChanged(rec roster.Record) {
 
 // comeBack: after we had left, the members that we know are dialed again.
 func (s *Service) comeBack() {
-	for _, m := range s.view.Load().Members {
+	for _, m := range s.View().Members {
 		if !s.isSelf(m) {
-			s.cfg.Registry.Ensure(m.Peer, m.Generation)
 			s.dial(m)
 		}
 	}
@@ -191,7 +191,7 @@ func (s *Service) neighborDown(n overlay.NeighborDown) {
 // gone, so ours goes too; a new one follows with our next generation. A session
 // that never had a link has nothing that the peer could have ended.
 func (s *Service) expelled(p overlay.Peer) {
-	m, ok := s.view.Load().Lookup(p.Name)
+	m, ok := s.Lookup(p.Name)
 	s.mu.Lock()
 	met := s.met[p.Name]
 	delete(s.met, p.Name)
@@ -203,5 +203,4 @@ func (s *Service) expelled(p overlay.Peer) {
 	if s.cfg.OnNodeGone != nil {
 		s.cfg.OnNodeGone(p, messages.ReasonNodeDown)
 	}
-	s.cfg.Registry.Ensure(m.Peer, m.Generation)
 }

@@ -20,7 +20,7 @@ func (s *Service) takeUp() {
 	s.mu.Lock()
 	links := maps.Clone(s.links)
 	s.mu.Unlock()
-	for _, m := range s.view.Load().Members {
+	for _, m := range s.View().Members {
 		session := s.cfg.Registry.Session(m.Peer.Name)
 		linked := session != nil && session.Peer().Same(m.Peer) && session.Linked()
 		switch {
@@ -47,7 +47,7 @@ func (s *Service) askRoster() {
 // were missed. What is as it should be is left alone.
 func (s *Service) reconcile(members []roster.Member) {
 	for _, m := range members {
-		old, have := s.view.Load().Lookup(m.Peer.Name)
+		old, have := s.Lookup(m.Peer.Name)
 		switch {
 		case s.isSelf(m):
 			if m.Version != s.self.Load().Version || m.Generation != s.self.Load().Generation {
@@ -57,7 +57,7 @@ func (s *Service) reconcile(members []roster.Member) {
 		case have && !old.Peer.Same(m.Peer) && old.Status < roster.StatusDown:
 			old.Status = roster.StatusDown
 			s.end(old, messages.ReasonNodeDown)
-			s.publish(Down{old, messages.ReasonPastLife}, put(old))
+			s.publish(Down{old, messages.ReasonPastLife}, nil)
 		}
 		had := have && old.Peer.Same(m.Peer) && old.Status < roster.StatusDown
 		switch is := m.Status < roster.StatusDown; {
@@ -69,9 +69,9 @@ func (s *Service) reconcile(members []roster.Member) {
 		case had && !is:
 			s.end(m, messages.ReasonNodeDown)
 			if m.Status == roster.StatusLeft {
-				s.publish(Left{m}, put(m))
+				s.publish(Left{m}, nil)
 			} else {
-				s.publish(Down{m, messages.ReasonSilent}, put(m))
+				s.publish(Down{m, messages.ReasonSilent}, nil)
 			}
 		case had && m.Status == roster.StatusSuspect && old.Status == roster.StatusAlive:
 			s.publish(Suspect{Member: m}, put(m))
@@ -98,7 +98,7 @@ func (s *Service) onStarted(instance string) {
 	s.mu.Lock()
 	links, contacts, leaving := maps.Clone(s.links), slices.Clone(s.contacts), s.leaving
 	s.mu.Unlock()
-	for _, m := range s.view.Load().Members {
+	for _, m := range s.View().Members {
 		switch {
 		case s.isSelf(m):
 		case instance == mainInstance:

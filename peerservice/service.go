@@ -17,7 +17,6 @@ import (
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/roster"
-	"github.com/maquis-go/maquis/peerservice/route"
 )
 
 // Names of the supervisor, of the parts below it and of the overlay instances.
@@ -45,8 +44,6 @@ type Service struct {
 	cfg      Config
 	log      *slog.Logger
 	root     *actor.RootContext
-	view     atomic.Pointer[View]
-	routes   atomic.Pointer[route.Snapshot]
 	self     atomic.Pointer[roster.Record]
 	counters counters
 	strategy *supervision
@@ -54,11 +51,14 @@ type Service struct {
 	pids     map[string]*actor.PID // of the parts that are sent to
 
 	mu       sync.Mutex
+	all      map[string]roster.Member // what is known of members, by name
+	view     *View                    // made of it when needed
 	subs     map[*Subscription]bool
 	waiters  map[string]*joinWait // Joins that wait, by id of who is answered
 	contacts []string             // all that were ever asked for: a fresh roster calls them again
 	links    map[string]bool      // neighbors of the overlay, by name
 	met      map[string]bool      // nodes to whose current session a link stood once, by name
+	news     int                  // members that came up
 	blocked  map[string]bool      // disconnected on request, by name
 	refusals map[string]messages.Reason
 	changes  []*actor.PID // who waits for our record to change
@@ -85,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, log: cmp.Or(cfg.Logger, slog.Default()), root: cfg.System.Root,
-		subs: make(map[*Subscription]bool), waiters: make(map[string]*joinWait), links: make(map[string]bool),
+		all: make(map[string]roster.Member), subs: make(map[*Subscription]bool), waiters: make(map[string]*joinWait), links: make(map[string]bool),
 		met: make(map[string]bool), blocked: make(map[string]bool), refusals: make(map[string]messages.Reason),
 		failed: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -197,21 +197,15 @@ func (s *Service) Stop() {
 	})
 }
 
-// View returns what is known now.
-func (s *Service) View() *View { return s.view.Load() }
-
 // Self returns this node's record.
 func (s *Service) Self() roster.Record { return *s.self.Load() }
-
-// Routes returns how members are reached now.
-func (s *Service) Routes() *route.Snapshot { return s.routes.Load() }
 
 // admit is the rule for peers that shake hands, over the view of the moment.
 func (s *Service) admit(n channelmgr.Newcomer) (messages.Reason, uint64) {
 	if me := s.self.Load(); n.Peer.Name == me.Peer.Name {
 		return messages.ReasonNameTaken, me.Generation
 	}
-	known, have := s.view.Load().Lookup(n.Peer.Name)
+	known, have := s.Lookup(n.Peer.Name)
 	return roster.Admit(known, have, n.Peer, n.Generation, n.LinkAlive)
 }
 

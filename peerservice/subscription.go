@@ -100,7 +100,7 @@ func (sub *Subscription) take() (Event, bool) {
 		return nil, false
 	case sub.lost:
 		sub.lost = false
-		return Snapshot{Members: sub.s.view.Load().Members}, true
+		return Snapshot{Members: sub.s.viewed().Members}, true
 	case len(sub.queue) > 0:
 		e := sub.queue[0]
 		sub.queue = sub.queue[1:]
