@@ -18,6 +18,11 @@ type holds struct {
 	contacts map[string]map[string]bool // address -> owners that wait
 }
 
+// lanes stands among owners for the lanes of a session, which want a link while
+// they have something to send. They keep no hold: a session that nobody holds
+// is closed when it idles.
+const lanes = ""
+
 // wait is who waits for a link to a peer.
 type wait struct {
 	peer   overlay.Peer
@@ -29,6 +34,13 @@ func (h *holds) init() {
 	h.up = make(map[life][]string)
 	h.waiting = make(map[life]*wait)
 	h.contacts = make(map[string]map[string]bool)
+}
+
+// give notes a hold. mu is held.
+func (h *holds) give(k life, owner string) {
+	if owner != lanes && !slices.Contains(h.up[k], owner) {
+		h.up[k] = append(h.up[k], owner)
+	}
 }
 
 // first gives an instance a hold on an inbound session at its first frame and

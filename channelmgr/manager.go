@@ -24,14 +24,16 @@ import (
 // and LinkDown to the hosts of owners.
 type manager struct {
 	r        *Registry
-	failures map[dataLink]int // data-link dials that failed in a row
+	failures map[dataLink]int // dials that failed in a row
 	stop     context.CancelFunc
 	lastTick time.Duration
 }
 
+// dataLink names a data link of a session, or with control its control link.
 type dataLink struct {
-	life  life
-	index uint8
+	life    life
+	index   uint8
+	control bool
 }
 
 // ManagerProps describes the channel manager actor of a registry. Exactly one
@@ -136,13 +138,22 @@ func (r *Registry) lifeSession(k life) *Session {
 }
 
 func (m *manager) report(owner string, msg any) {
+	if down, ok := msg.(*messages.LinkDown); ok && owner == lanes {
+		m.unlinked(peerOf(down.GetPeer()))
+		return
+	}
 	if host := m.r.host(owner); host != nil {
 		m.r.cfg.System.Root.Send(host, msg)
 	}
 }
 
 func (m *manager) onConnect(msg *messages.Connect) {
-	peer, owner := peerOf(msg.GetPeer()), msg.GetOwner()
+	m.connect(peerOf(msg.GetPeer()), msg.GetOwner())
+}
+
+// connect gives an owner a hold on the session with a peer, dialing it if need
+// be.
+func (m *manager) connect(peer overlay.Peer, owner string) {
 	h := &m.r.holds
 	h.mu.Lock()
 	if peer.IsContact() {
@@ -163,9 +174,7 @@ func (m *manager) onConnect(msg *messages.Connect) {
 	s := m.r.lifeSession(k)
 	if s != nil && s.Linked() {
 		if l := s.linkAt(true, 0); l != nil {
-			if !slices.Contains(h.up[k], owner) {
-				h.up[k] = append(h.up[k], owner)
-			}
+			h.give(k, owner)
 			h.mu.Unlock()
 			m.report(owner, linkUp(l, "", !l.dialed))
 			return
@@ -231,7 +240,7 @@ func (m *manager) onEstablished(msg *messages.LinkEstablished) {
 // reader run, in this order: no frame overtakes its LinkUp.
 func (m *manager) established(l *link) {
 	if !l.control {
-		delete(m.failures, dataLink{lifeOf(l.s.peer), l.index})
+		delete(m.failures, dataLink{life: lifeOf(l.s.peer), index: l.index})
 		l.start()
 		return
 	}
@@ -243,9 +252,7 @@ func (m *manager) established(l *link) {
 		owners = w.owners
 		delete(h.waiting, k)
 		for _, o := range owners {
-			if !slices.Contains(h.up[k], o) {
-				h.up[k] = append(h.up[k], o)
-			}
+			h.give(k, o)
 		}
 	}
 	h.mu.Unlock()
@@ -256,6 +263,7 @@ func (m *manager) established(l *link) {
 		m.contact(l.contact, l, "", 0)
 	}
 	l.start()
+	delete(m.failures, dataLink{life: k, control: true})
 	m.reopen(l.s)
 }
 
@@ -268,9 +276,7 @@ func (m *manager) contact(addr string, l *link, why messages.Reason, known uint6
 	if l != nil {
 		k := lifeOf(l.s.peer)
 		for _, o := range owners {
-			if !slices.Contains(h.up[k], o) {
-				h.up[k] = append(h.up[k], o)
-			}
+			h.give(k, o)
 		}
 	}
 	h.mu.Unlock()
@@ -336,11 +342,15 @@ func (m *manager) later(d time.Duration, msg any) {
 	})
 }
 
-// onOpenLink dials a data link, if the session stands.
+// onOpenLink dials a data link, or the session first.
 func (m *manager) onOpenLink(peer overlay.Peer, index uint8) {
 	s := m.r.lifeSession(lifeOf(peer))
-	if s == nil || !s.Linked() || s.linkAt(false, index) != nil {
-		return // reopened when the session is up, or when that link has ended
+	if s == nil || s.linkAt(false, index) != nil {
+		return // reopened when that link has ended
+	}
+	if !s.Linked() {
+		m.connect(s.peer, lanes)
+		return
 	}
 	s.mu.Lock()
 	p := s.pipes[index]
@@ -386,7 +396,7 @@ func (m *manager) dataFailed(peer overlay.Peer, index uint8) {
 		p.dialing = 0
 		p.mu.Unlock()
 	}
-	k := dataLink{lifeOf(peer), index}
+	k := dataLink{life: lifeOf(peer), index: index}
 	m.failures[k]++
 	wait := m.r.cfg.Timing.BackoffMin << min(m.failures[k]-1, 10)
 	wait = min(wait, m.r.cfg.Timing.BackoffMax)
@@ -406,6 +416,31 @@ func (m *manager) onEnded(msg *messages.LinkEnded) {
 		return // it was replaced
 	}
 	m.down(peer, messages.Reason(msg.GetReason()))
+	if s != nil {
+		m.reopen(s) // what came while it was closing
+	}
+}
+
+// unlinked: a dial for lanes came to nothing. It is repeated after a while that
+// grows, as long as something waits.
+func (m *manager) unlinked(peer overlay.Peer) {
+	s := m.r.lifeSession(lifeOf(peer))
+	if s == nil {
+		return
+	}
+	k := dataLink{life: lifeOf(peer), control: true}
+	m.failures[k]++
+	wait := min(m.r.cfg.Timing.BackoffMin<<min(m.failures[k]-1, 10), m.r.cfg.Timing.BackoffMax)
+	for _, p := range s.allPipes() {
+		p.mu.Lock()
+		waits := p.link == nil && p.ended == "" && !p.empty()
+		p.opening = waits
+		p.mu.Unlock()
+		if waits {
+			m.later(wait, &messages.OpenLink{Peer: nodeRef(peer), Index: uint32(p.index)})
+			return
+		}
+	}
 }
 
 // down tells all holders that a session's link is gone; their holds go with it.
