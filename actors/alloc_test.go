@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -28,7 +29,9 @@ func TestAllocations(t *testing.T) {
 		for range k {
 			n[0].system.Root.Send(pid, msg)
 		}
-		require.Eventually(t, func() bool { return got.Load() == want }, 20*time.Second, time.Millisecond)
+		if !assert.Eventually(t, func() bool { return got.Load() == want }, 20*time.Second, time.Millisecond) {
+			t.Fatalf("%d of %d came; at the sender %v; at the receiver %v", got.Load(), want, n[0].Stats(), n[1].Stats())
+		}
 	}
 	send(50_000) // tables, pools and buffers fill
 	var before, after runtime.MemStats

@@ -18,6 +18,7 @@ import (
 	"github.com/maquis-go/maquis/channelmgr/transport"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay/roster"
+	"github.com/maquis-go/maquis/peerservice"
 )
 
 // DefaultPort is the port that nodes listen on unless told otherwise.
@@ -43,6 +44,7 @@ type options struct {
 	tags      map[string]string
 	kinds     map[string]*actor.Props
 	channels  []ChannelSpec
+	overlays  []OverlaySpec
 	codecs    []messages.Codec
 	expected  int
 	drain     func(context.Context) error
@@ -169,6 +171,28 @@ func WithKind(kind string, props *actor.Props) Option {
 func WithChannels(specs ...ChannelSpec) Option {
 	return set(func(o *options) { o.channels = append(o.channels, specs...) })
 }
+
+// OverlaySpec describes a membership overlay; see package peerservice.
+type OverlaySpec = peerservice.OverlaySpec
+
+// Kinds of overlays.
+const (
+	FullMesh     = peerservice.FullMesh
+	HyParView    = peerservice.HyParView
+	XBot         = peerservice.XBot
+	Scamp        = peerservice.Scamp
+	ClientServer = peerservice.ClientServer
+	Static       = peerservice.Static
+)
+
+// OverlayKinds are the names of all kinds, sorted.
+func OverlayKinds() []string { return peerservice.OverlayKinds() }
+
+// WithOverlays sets the membership overlays. News of members and broadcasts go
+// over the first one. The default is a full mesh, which suits some tens of
+// nodes; HyParView suits any number. All nodes of a cluster are to have the
+// same overlays.
+func WithOverlays(specs ...OverlaySpec) Option { return set(func(o *options) { o.overlays = specs }) }
 
 // WithCodec registers a codec for message types that are no protobuf messages.
 func WithCodec(c messages.Codec) Option {

@@ -237,7 +237,7 @@ func (d *Distribution) run(ctx context.Context) error {
 	rec := roster.Record{Addrs: o.advertise, Tags: o.tags, Kinds: slices.Sorted(maps.Keys(o.kinds)), AppVersion: o.version}
 	var err error
 	d.service, err = peerservice.Start(ctx, peerservice.Config{
-		System: d.system, Registry: d.registry, Record: rec, Preset: o.preset, Seeds: o.seeds,
+		System: d.system, Registry: d.registry, Record: rec, Preset: o.preset, Overlays: o.overlays, Seeds: o.seeds,
 		Parts:      []peerservice.Part{{Name: "runtime", Props: actor.PropsFromProducer(func() actor.Actor { return &runtime{d: d} })}},
 		OnNodeGone: d.nodeGone, OnLink: d.watches.linked, OnFail: d.fail, Logger: o.logger,
 	})

@@ -103,7 +103,7 @@ func TestHostileMember(t *testing.T) {
 		"piece of nothing":        {handshake.Bulk, piece(1, []byte("x")), messages.ReasonBadFrame},
 		"split beyond the limit":  {handshake.Bulk, data(frame.Data{Channel: 1, Seq: 1, Type: str, Target: "x", Fragment: true, Total: 1 << 31}, []byte("x")), messages.ReasonOversize},
 		"split shorter than said": {handshake.Bulk, append(data(frame.Data{Channel: 1, Seq: 1, Type: str, Target: "x", Fragment: true, Total: 3}, []byte("x")), piece(1, []byte("too long"))...), messages.ReasonBadFrame},
-		"half a frame":            {handshake.Bulk, nil, messages.ReasonPeerClosed},
+		"half a frame":            {handshake.Bulk, nil, messages.ReasonReset},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := func() transport.Transport { return transport.TCP{} }

@@ -141,7 +141,7 @@ func reasonOf(err error) messages.Reason {
 	case errors.As(err, &fe):
 		return fe.reason
 	case errors.Is(err, io.EOF):
-		return messages.ReasonPeerClosed
+		return messages.ReasonReset // without a Close: its process has ended
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return messages.ReasonTimeout
 	case errors.Is(err, net.ErrClosed):

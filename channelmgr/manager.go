@@ -25,6 +25,7 @@ import (
 type manager struct {
 	r        *Registry
 	failures map[dataLink]int // dials that failed in a row
+	measures []measure        // round trips that are asked for
 	stop     context.CancelFunc
 	lastTick time.Duration
 }
@@ -60,6 +61,9 @@ func (m *manager) Receive(c actor.Context) {
 		m.onConnect(msg)
 	case *messages.Disconnect:
 		m.onDisconnect(msg)
+	case *messages.Measure:
+		m.measures = append(m.measures, measure{peerOf(msg.GetPeer()), msg.GetOwner(), m.r.now()})
+		m.measure()
 	case *messages.OpenLink:
 		m.onOpenLink(peerOf(msg.GetPeer()), uint8(msg.GetIndex()))
 	case *messages.LinkEstablished:
@@ -421,28 +425,6 @@ func (m *manager) onEnded(msg *messages.LinkEnded) {
 	}
 }
 
-// unlinked: a dial for lanes came to nothing. It is repeated after a while that
-// grows, as long as something waits.
-func (m *manager) unlinked(peer overlay.Peer) {
-	s := m.r.lifeSession(lifeOf(peer))
-	if s == nil {
-		return
-	}
-	k := dataLink{life: lifeOf(peer), control: true}
-	m.failures[k]++
-	wait := min(m.r.cfg.Timing.BackoffMin<<min(m.failures[k]-1, 10), m.r.cfg.Timing.BackoffMax)
-	for _, p := range s.allPipes() {
-		p.mu.Lock()
-		waits := p.link == nil && p.ended == "" && !p.empty()
-		p.opening = waits
-		p.mu.Unlock()
-		if waits {
-			m.later(wait, &messages.OpenLink{Peer: nodeRef(peer), Index: uint32(p.index)})
-			return
-		}
-	}
-}
-
 // down tells all holders that a session's link is gone; their holds go with it.
 func (m *manager) down(peer overlay.Peer, why messages.Reason) {
 	h := &m.r.holds
@@ -464,6 +446,7 @@ func (m *manager) onTick() {
 	now := r.now()
 	late := now-m.lastTick > t.SilentAfter/2
 	m.lastTick = now
+	m.measure()
 	for _, s := range r.allSessions() {
 		for _, l := range s.allLinks() {
 			read, wrote := time.Duration(l.lastRead.Load()), time.Duration(l.lastWrite.Load())

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/maquis-go/maquis/channelmgr/frame"
 	"github.com/maquis-go/maquis/messages"
@@ -211,9 +212,12 @@ func (l *link) frame(raw []byte) error {
 		}
 		l.s.ctl.frames(func(dst []byte) []byte { return frame.AppendPong(dst, p) })
 	case frame.KindPong:
-		_, err := frame.ParsePing(raw)
+		p, err := frame.ParsePing(raw)
 		if err != nil {
 			return asFrameError(err)
+		}
+		if took := l.s.r.now() - time.Duration(p.Sent); p.Nonce == l.id && took > 0 {
+			l.s.rtt.Store(int64(took))
 		}
 	case frame.KindOverlay:
 		o, err := frame.ParseOverlay(raw)

@@ -42,6 +42,7 @@ type Session struct {
 	ended   messages.Reason
 
 	linked     atomic.Bool
+	rtt        atomic.Int64 // round trip as last measured by a heartbeat, in ns; 0: not known
 	assembling atomic.Int64 // bytes of partly received large messages
 }
 

@@ -255,6 +255,113 @@ func (x *OpenLink) GetIndex() uint32 {
 	return 0
 }
 
+// Measure asks the channel manager for the round trip to a peer, which is dialed
+// if need be. It is answered by Measured, or not at all.
+type Measure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Peer          *NodeRef               `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Measure) Reset() {
+	*x = Measure{}
+	mi := &file_maquis_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Measure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Measure) ProtoMessage() {}
+
+func (x *Measure) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Measure.ProtoReflect.Descriptor instead.
+func (*Measure) Descriptor() ([]byte, []int) {
+	return file_maquis_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Measure) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Measure) GetPeer() *NodeRef {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+// Measured is a round trip.
+type Measured struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          *NodeRef               `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	CostNs        int64                  `protobuf:"varint,2,opt,name=cost_ns,json=costNs,proto3" json:"cost_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Measured) Reset() {
+	*x = Measured{}
+	mi := &file_maquis_control_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Measured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Measured) ProtoMessage() {}
+
+func (x *Measured) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_control_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Measured.ProtoReflect.Descriptor instead.
+func (*Measured) Descriptor() ([]byte, []int) {
+	return file_maquis_control_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Measured) GetPeer() *NodeRef {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *Measured) GetCostNs() int64 {
+	if x != nil {
+		return x.CostNs
+	}
+	return 0
+}
+
 // LinkUp tells an owner that a session is up on which it has a hold.
 type LinkUp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -269,7 +376,7 @@ type LinkUp struct {
 
 func (x *LinkUp) Reset() {
 	*x = LinkUp{}
-	mi := &file_maquis_control_proto_msgTypes[4]
+	mi := &file_maquis_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +388,7 @@ func (x *LinkUp) String() string {
 func (*LinkUp) ProtoMessage() {}
 
 func (x *LinkUp) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[4]
+	mi := &file_maquis_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +401,7 @@ func (x *LinkUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkUp.ProtoReflect.Descriptor instead.
 func (*LinkUp) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{4}
+	return file_maquis_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LinkUp) GetPeer() *NodeRef {
@@ -346,7 +453,7 @@ type LinkDown struct {
 
 func (x *LinkDown) Reset() {
 	*x = LinkDown{}
-	mi := &file_maquis_control_proto_msgTypes[5]
+	mi := &file_maquis_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -358,7 +465,7 @@ func (x *LinkDown) String() string {
 func (*LinkDown) ProtoMessage() {}
 
 func (x *LinkDown) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[5]
+	mi := &file_maquis_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -371,7 +478,7 @@ func (x *LinkDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkDown.ProtoReflect.Descriptor instead.
 func (*LinkDown) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{5}
+	return file_maquis_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LinkDown) GetPeer() *NodeRef {
@@ -422,7 +529,7 @@ type OverlayInbound struct {
 
 func (x *OverlayInbound) Reset() {
 	*x = OverlayInbound{}
-	mi := &file_maquis_control_proto_msgTypes[6]
+	mi := &file_maquis_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +541,7 @@ func (x *OverlayInbound) String() string {
 func (*OverlayInbound) ProtoMessage() {}
 
 func (x *OverlayInbound) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[6]
+	mi := &file_maquis_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +554,7 @@ func (x *OverlayInbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverlayInbound.ProtoReflect.Descriptor instead.
 func (*OverlayInbound) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{6}
+	return file_maquis_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *OverlayInbound) GetFrom() *NodeRef {
@@ -491,7 +598,7 @@ type ControlInbound struct {
 
 func (x *ControlInbound) Reset() {
 	*x = ControlInbound{}
-	mi := &file_maquis_control_proto_msgTypes[7]
+	mi := &file_maquis_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +610,7 @@ func (x *ControlInbound) String() string {
 func (*ControlInbound) ProtoMessage() {}
 
 func (x *ControlInbound) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[7]
+	mi := &file_maquis_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +623,7 @@ func (x *ControlInbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlInbound.ProtoReflect.Descriptor instead.
 func (*ControlInbound) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{7}
+	return file_maquis_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ControlInbound) GetFrom() *NodeRef {
@@ -557,7 +664,7 @@ type LinkEstablished struct {
 
 func (x *LinkEstablished) Reset() {
 	*x = LinkEstablished{}
-	mi := &file_maquis_control_proto_msgTypes[8]
+	mi := &file_maquis_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +676,7 @@ func (x *LinkEstablished) String() string {
 func (*LinkEstablished) ProtoMessage() {}
 
 func (x *LinkEstablished) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[8]
+	mi := &file_maquis_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +689,7 @@ func (x *LinkEstablished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkEstablished.ProtoReflect.Descriptor instead.
 func (*LinkEstablished) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{8}
+	return file_maquis_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LinkEstablished) GetLink() uint64 {
@@ -658,7 +765,7 @@ type LinkFailed struct {
 
 func (x *LinkFailed) Reset() {
 	*x = LinkFailed{}
-	mi := &file_maquis_control_proto_msgTypes[9]
+	mi := &file_maquis_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +777,7 @@ func (x *LinkFailed) String() string {
 func (*LinkFailed) ProtoMessage() {}
 
 func (x *LinkFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[9]
+	mi := &file_maquis_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +790,7 @@ func (x *LinkFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkFailed.ProtoReflect.Descriptor instead.
 func (*LinkFailed) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{9}
+	return file_maquis_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LinkFailed) GetLink() uint64 {
@@ -757,7 +864,7 @@ type LinkEnded struct {
 
 func (x *LinkEnded) Reset() {
 	*x = LinkEnded{}
-	mi := &file_maquis_control_proto_msgTypes[10]
+	mi := &file_maquis_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +876,7 @@ func (x *LinkEnded) String() string {
 func (*LinkEnded) ProtoMessage() {}
 
 func (x *LinkEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[10]
+	mi := &file_maquis_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +889,7 @@ func (x *LinkEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkEnded.ProtoReflect.Descriptor instead.
 func (*LinkEnded) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{10}
+	return file_maquis_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LinkEnded) GetLink() uint64 {
@@ -836,7 +943,7 @@ type Tick struct {
 
 func (x *Tick) Reset() {
 	*x = Tick{}
-	mi := &file_maquis_control_proto_msgTypes[11]
+	mi := &file_maquis_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +955,7 @@ func (x *Tick) String() string {
 func (*Tick) ProtoMessage() {}
 
 func (x *Tick) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[11]
+	mi := &file_maquis_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +968,7 @@ func (x *Tick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tick.ProtoReflect.Descriptor instead.
 func (*Tick) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{11}
+	return file_maquis_control_proto_rawDescGZIP(), []int{13}
 }
 
 // JoinOrder asks the peer service manager to join through contacts.
@@ -874,7 +981,7 @@ type JoinOrder struct {
 
 func (x *JoinOrder) Reset() {
 	*x = JoinOrder{}
-	mi := &file_maquis_control_proto_msgTypes[12]
+	mi := &file_maquis_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +993,7 @@ func (x *JoinOrder) String() string {
 func (*JoinOrder) ProtoMessage() {}
 
 func (x *JoinOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[12]
+	mi := &file_maquis_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1006,7 @@ func (x *JoinOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinOrder.ProtoReflect.Descriptor instead.
 func (*JoinOrder) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{12}
+	return file_maquis_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JoinOrder) GetContacts() []string {
@@ -918,7 +1025,7 @@ type LeaveOrder struct {
 
 func (x *LeaveOrder) Reset() {
 	*x = LeaveOrder{}
-	mi := &file_maquis_control_proto_msgTypes[13]
+	mi := &file_maquis_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1037,7 @@ func (x *LeaveOrder) String() string {
 func (*LeaveOrder) ProtoMessage() {}
 
 func (x *LeaveOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[13]
+	mi := &file_maquis_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1050,7 @@ func (x *LeaveOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveOrder.ProtoReflect.Descriptor instead.
 func (*LeaveOrder) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{13}
+	return file_maquis_control_proto_rawDescGZIP(), []int{15}
 }
 
 // ForceLeaveOrder declares a member that is down gone, for all.
@@ -956,7 +1063,7 @@ type ForceLeaveOrder struct {
 
 func (x *ForceLeaveOrder) Reset() {
 	*x = ForceLeaveOrder{}
-	mi := &file_maquis_control_proto_msgTypes[14]
+	mi := &file_maquis_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1075,7 @@ func (x *ForceLeaveOrder) String() string {
 func (*ForceLeaveOrder) ProtoMessage() {}
 
 func (x *ForceLeaveOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[14]
+	mi := &file_maquis_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1088,7 @@ func (x *ForceLeaveOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceLeaveOrder.ProtoReflect.Descriptor instead.
 func (*ForceLeaveOrder) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{14}
+	return file_maquis_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ForceLeaveOrder) GetName() string {
@@ -1001,7 +1108,7 @@ type DisconnectOrder struct {
 
 func (x *DisconnectOrder) Reset() {
 	*x = DisconnectOrder{}
-	mi := &file_maquis_control_proto_msgTypes[15]
+	mi := &file_maquis_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1120,7 @@ func (x *DisconnectOrder) String() string {
 func (*DisconnectOrder) ProtoMessage() {}
 
 func (x *DisconnectOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[15]
+	mi := &file_maquis_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1133,7 @@ func (x *DisconnectOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectOrder.ProtoReflect.Descriptor instead.
 func (*DisconnectOrder) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{15}
+	return file_maquis_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DisconnectOrder) GetName() string {
@@ -1046,7 +1153,7 @@ type SetTagsOrder struct {
 
 func (x *SetTagsOrder) Reset() {
 	*x = SetTagsOrder{}
-	mi := &file_maquis_control_proto_msgTypes[16]
+	mi := &file_maquis_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1165,7 @@ func (x *SetTagsOrder) String() string {
 func (*SetTagsOrder) ProtoMessage() {}
 
 func (x *SetTagsOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[16]
+	mi := &file_maquis_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1178,7 @@ func (x *SetTagsOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTagsOrder.ProtoReflect.Descriptor instead.
 func (*SetTagsOrder) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{16}
+	return file_maquis_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetTagsOrder) GetTags() map[string]string {
@@ -1093,7 +1200,7 @@ type SpawnRequest struct {
 
 func (x *SpawnRequest) Reset() {
 	*x = SpawnRequest{}
-	mi := &file_maquis_control_proto_msgTypes[17]
+	mi := &file_maquis_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1212,7 @@ func (x *SpawnRequest) String() string {
 func (*SpawnRequest) ProtoMessage() {}
 
 func (x *SpawnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[17]
+	mi := &file_maquis_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1225,7 @@ func (x *SpawnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnRequest.ProtoReflect.Descriptor instead.
 func (*SpawnRequest) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{17}
+	return file_maquis_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SpawnRequest) GetId() uint64 {
@@ -1155,7 +1262,7 @@ type SpawnReply struct {
 
 func (x *SpawnReply) Reset() {
 	*x = SpawnReply{}
-	mi := &file_maquis_control_proto_msgTypes[18]
+	mi := &file_maquis_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1274,7 @@ func (x *SpawnReply) String() string {
 func (*SpawnReply) ProtoMessage() {}
 
 func (x *SpawnReply) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[18]
+	mi := &file_maquis_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1287,7 @@ func (x *SpawnReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnReply.ProtoReflect.Descriptor instead.
 func (*SpawnReply) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{18}
+	return file_maquis_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SpawnReply) GetId() uint64 {
@@ -1222,7 +1329,7 @@ type WatchSync struct {
 
 func (x *WatchSync) Reset() {
 	*x = WatchSync{}
-	mi := &file_maquis_control_proto_msgTypes[19]
+	mi := &file_maquis_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1341,7 @@ func (x *WatchSync) String() string {
 func (*WatchSync) ProtoMessage() {}
 
 func (x *WatchSync) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[19]
+	mi := &file_maquis_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1354,7 @@ func (x *WatchSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchSync.ProtoReflect.Descriptor instead.
 func (*WatchSync) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{19}
+	return file_maquis_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchSync) GetWatches() []*WatchEntry {
@@ -1270,7 +1377,7 @@ type WatchEntry struct {
 
 func (x *WatchEntry) Reset() {
 	*x = WatchEntry{}
-	mi := &file_maquis_control_proto_msgTypes[20]
+	mi := &file_maquis_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1389,7 @@ func (x *WatchEntry) String() string {
 func (*WatchEntry) ProtoMessage() {}
 
 func (x *WatchEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[20]
+	mi := &file_maquis_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1402,7 @@ func (x *WatchEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEntry.ProtoReflect.Descriptor instead.
 func (*WatchEntry) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{20}
+	return file_maquis_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchEntry) GetWatcher() string {
@@ -1329,7 +1436,7 @@ type OverlayHello struct {
 
 func (x *OverlayHello) Reset() {
 	*x = OverlayHello{}
-	mi := &file_maquis_control_proto_msgTypes[21]
+	mi := &file_maquis_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1448,7 @@ func (x *OverlayHello) String() string {
 func (*OverlayHello) ProtoMessage() {}
 
 func (x *OverlayHello) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_control_proto_msgTypes[21]
+	mi := &file_maquis_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1461,7 @@ func (x *OverlayHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverlayHello.ProtoReflect.Descriptor instead.
 func (*OverlayHello) Descriptor() ([]byte, []int) {
-	return file_maquis_control_proto_rawDescGZIP(), []int{21}
+	return file_maquis_control_proto_rawDescGZIP(), []int{23}
 }
 
 var File_maquis_control_proto protoreflect.FileDescriptor
@@ -1376,7 +1483,13 @@ const file_maquis_control_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"H\n" +
 	"\bOpenLink\x12&\n" +
 	"\x04peer\x18\x01 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\rR\x05index\"\x9a\x01\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\"G\n" +
+	"\aMeasure\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12&\n" +
+	"\x04peer\x18\x02 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\"K\n" +
+	"\bMeasured\x12&\n" +
+	"\x04peer\x18\x01 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\x12\x17\n" +
+	"\acost_ns\x18\x02 \x01(\x03R\x06costNs\"\x9a\x01\n" +
 	"\x06LinkUp\x12&\n" +
 	"\x04peer\x18\x01 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\x12\x1e\n" +
 	"\n" +
@@ -1473,50 +1586,54 @@ func file_maquis_control_proto_rawDescGZIP() []byte {
 	return file_maquis_control_proto_rawDescData
 }
 
-var file_maquis_control_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_maquis_control_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_maquis_control_proto_goTypes = []any{
 	(*NodeRef)(nil),         // 0: maquis.v1.NodeRef
 	(*Connect)(nil),         // 1: maquis.v1.Connect
 	(*Disconnect)(nil),      // 2: maquis.v1.Disconnect
 	(*OpenLink)(nil),        // 3: maquis.v1.OpenLink
-	(*LinkUp)(nil),          // 4: maquis.v1.LinkUp
-	(*LinkDown)(nil),        // 5: maquis.v1.LinkDown
-	(*OverlayInbound)(nil),  // 6: maquis.v1.OverlayInbound
-	(*ControlInbound)(nil),  // 7: maquis.v1.ControlInbound
-	(*LinkEstablished)(nil), // 8: maquis.v1.LinkEstablished
-	(*LinkFailed)(nil),      // 9: maquis.v1.LinkFailed
-	(*LinkEnded)(nil),       // 10: maquis.v1.LinkEnded
-	(*Tick)(nil),            // 11: maquis.v1.Tick
-	(*JoinOrder)(nil),       // 12: maquis.v1.JoinOrder
-	(*LeaveOrder)(nil),      // 13: maquis.v1.LeaveOrder
-	(*ForceLeaveOrder)(nil), // 14: maquis.v1.ForceLeaveOrder
-	(*DisconnectOrder)(nil), // 15: maquis.v1.DisconnectOrder
-	(*SetTagsOrder)(nil),    // 16: maquis.v1.SetTagsOrder
-	(*SpawnRequest)(nil),    // 17: maquis.v1.SpawnRequest
-	(*SpawnReply)(nil),      // 18: maquis.v1.SpawnReply
-	(*WatchSync)(nil),       // 19: maquis.v1.WatchSync
-	(*WatchEntry)(nil),      // 20: maquis.v1.WatchEntry
-	(*OverlayHello)(nil),    // 21: maquis.v1.OverlayHello
-	nil,                     // 22: maquis.v1.SetTagsOrder.TagsEntry
+	(*Measure)(nil),         // 4: maquis.v1.Measure
+	(*Measured)(nil),        // 5: maquis.v1.Measured
+	(*LinkUp)(nil),          // 6: maquis.v1.LinkUp
+	(*LinkDown)(nil),        // 7: maquis.v1.LinkDown
+	(*OverlayInbound)(nil),  // 8: maquis.v1.OverlayInbound
+	(*ControlInbound)(nil),  // 9: maquis.v1.ControlInbound
+	(*LinkEstablished)(nil), // 10: maquis.v1.LinkEstablished
+	(*LinkFailed)(nil),      // 11: maquis.v1.LinkFailed
+	(*LinkEnded)(nil),       // 12: maquis.v1.LinkEnded
+	(*Tick)(nil),            // 13: maquis.v1.Tick
+	(*JoinOrder)(nil),       // 14: maquis.v1.JoinOrder
+	(*LeaveOrder)(nil),      // 15: maquis.v1.LeaveOrder
+	(*ForceLeaveOrder)(nil), // 16: maquis.v1.ForceLeaveOrder
+	(*DisconnectOrder)(nil), // 17: maquis.v1.DisconnectOrder
+	(*SetTagsOrder)(nil),    // 18: maquis.v1.SetTagsOrder
+	(*SpawnRequest)(nil),    // 19: maquis.v1.SpawnRequest
+	(*SpawnReply)(nil),      // 20: maquis.v1.SpawnReply
+	(*WatchSync)(nil),       // 21: maquis.v1.WatchSync
+	(*WatchEntry)(nil),      // 22: maquis.v1.WatchEntry
+	(*OverlayHello)(nil),    // 23: maquis.v1.OverlayHello
+	nil,                     // 24: maquis.v1.SetTagsOrder.TagsEntry
 }
 var file_maquis_control_proto_depIdxs = []int32{
 	0,  // 0: maquis.v1.Connect.peer:type_name -> maquis.v1.NodeRef
 	0,  // 1: maquis.v1.Disconnect.peer:type_name -> maquis.v1.NodeRef
 	0,  // 2: maquis.v1.OpenLink.peer:type_name -> maquis.v1.NodeRef
-	0,  // 3: maquis.v1.LinkUp.peer:type_name -> maquis.v1.NodeRef
-	0,  // 4: maquis.v1.LinkDown.peer:type_name -> maquis.v1.NodeRef
-	0,  // 5: maquis.v1.OverlayInbound.from:type_name -> maquis.v1.NodeRef
-	0,  // 6: maquis.v1.ControlInbound.from:type_name -> maquis.v1.NodeRef
-	0,  // 7: maquis.v1.LinkEstablished.peer:type_name -> maquis.v1.NodeRef
-	0,  // 8: maquis.v1.LinkFailed.peer:type_name -> maquis.v1.NodeRef
-	0,  // 9: maquis.v1.LinkEnded.peer:type_name -> maquis.v1.NodeRef
-	22, // 10: maquis.v1.SetTagsOrder.tags:type_name -> maquis.v1.SetTagsOrder.TagsEntry
-	20, // 11: maquis.v1.WatchSync.watches:type_name -> maquis.v1.WatchEntry
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	0,  // 3: maquis.v1.Measure.peer:type_name -> maquis.v1.NodeRef
+	0,  // 4: maquis.v1.Measured.peer:type_name -> maquis.v1.NodeRef
+	0,  // 5: maquis.v1.LinkUp.peer:type_name -> maquis.v1.NodeRef
+	0,  // 6: maquis.v1.LinkDown.peer:type_name -> maquis.v1.NodeRef
+	0,  // 7: maquis.v1.OverlayInbound.from:type_name -> maquis.v1.NodeRef
+	0,  // 8: maquis.v1.ControlInbound.from:type_name -> maquis.v1.NodeRef
+	0,  // 9: maquis.v1.LinkEstablished.peer:type_name -> maquis.v1.NodeRef
+	0,  // 10: maquis.v1.LinkFailed.peer:type_name -> maquis.v1.NodeRef
+	0,  // 11: maquis.v1.LinkEnded.peer:type_name -> maquis.v1.NodeRef
+	24, // 12: maquis.v1.SetTagsOrder.tags:type_name -> maquis.v1.SetTagsOrder.TagsEntry
+	22, // 13: maquis.v1.WatchSync.watches:type_name -> maquis.v1.WatchEntry
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_maquis_control_proto_init() }
@@ -1530,7 +1647,7 @@ func file_maquis_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_maquis_control_proto_rawDesc), len(file_maquis_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

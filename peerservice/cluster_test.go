@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -140,6 +141,9 @@ func (c *cluster) startAt(at, name string, seeds []string, opts ...func(*Config)
 }
 
 func addr(name string) string {
+	if i, err := strconv.Atoi(name[1:]); err == nil {
+		return fmt.Sprintf("10.1.0.%d:6278", i)
+	}
 	return fmt.Sprintf("10.0.0.%d:6278", 1+int(name[0]-'a'))
 }
 

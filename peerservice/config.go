@@ -22,7 +22,10 @@ type Config struct {
 	Record   roster.Record        // tags, kinds, version and addresses of this node
 	// Preset sets the roster's times: roster.Local, LAN or WAN; nil means LAN.
 	Preset func(roster.Config) roster.Config
-	Seeds  []string // contacts, "host:port", that are called from the start and for ever
+	// Overlays are the membership overlays. The roster's news and the
+	// application's broadcasts go over the first one. None means a full mesh.
+	Overlays []OverlaySpec
+	Seeds    []string // contacts, "host:port", that are called from the start and for ever
 	// Seed makes the machines' dice repeat; 0 takes another seed in each
 	// process, so that no two nodes act in step.
 	Seed  uint64

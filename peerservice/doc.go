@@ -7,7 +7,7 @@
 //	├─ maquis/channels         the channel manager
 //	├─ maquis/link$N           one per link
 //	├─ maquis/roster           host of the roster
-//	├─ maquis/stack-main       host of the overlay
+//	├─ maquis/stack-ID         host of an overlay with its broadcast tree and routes, one per overlay
 //	├─ maquis/peers            the peer service manager
 //	└─ …                       parts that the application's layer adds
 //

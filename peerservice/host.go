@@ -3,6 +3,8 @@ package peerservice
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -27,38 +29,40 @@ type host struct {
 	registry *channelmgr.Registry
 	system   *actor.ActorSystem
 	channels *actor.PID // the channel manager
-	make     func() (overlay.Machine, error)
+	fresh    func() (overlay.Machine, error)
 	notify   func(notice any)
 	started  func()
 	reject   func(overlay.Peer, messages.Reason)
 	count    func(name string)
 	log      *slog.Logger
 
-	machine overlay.Machine
-	out     overlay.Effects
-	clock   clock
-	self    *actor.PID
+	machine   overlay.Machine
+	neighbors map[string]overlay.Peer // as the machine notified
+	out       overlay.Effects
+	clock     clock
+	self      *actor.PID
 }
 
-// export asks a host to notify what its function finds in the machine.
-type export struct {
-	look func(overlay.Machine) any
-}
+// Messages to a host, inside the process only, besides events.
+type (
+	// export asks a host to notify what its function finds in the machine.
+	export struct {
+		look func(overlay.Machine) any
+	}
+	// standing asks a host to notify the neighbors that stand.
+	standing struct{}
+	// neighbors are they.
+	neighbors []overlay.Peer
+	// renew begins with a fresh machine: one that has left does nothing more.
+	renew struct{}
+)
 
 // Receive implements actor.Actor.
 func (h *host) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		h.self = c.Self()
-		machine, err := h.make()
-		if err != nil {
-			panic(fmt.Sprintf("peerservice: %s: %v", h.instance, err))
-		}
-		h.machine = machine
-		root, self := h.system.Root, h.self
-		h.clock.start(func(f fired) { root.Send(self, f) })
-		h.step(overlay.Start{})
-		h.started()
+		h.begin()
 	case *actor.Stopping, *actor.Restarting:
 		h.clock.stop()
 	case *messages.LinkUp:
@@ -72,11 +76,31 @@ func (h *host) Receive(c actor.Context) {
 		h.inbound(m)
 	case fired:
 		h.onFired(m)
+	case *messages.Measured:
+		h.feed(overlay.Measured{Peer: peerOf(m.GetPeer()), Cost: time.Duration(m.GetCostNs())})
 	case export:
 		h.notify(m.look(h.machine))
+	case standing:
+		h.notify(neighbors(slices.SortedFunc(maps.Values(h.neighbors), overlay.Peer.Compare)))
+	case renew:
+		h.clock.stop()
+		h.begin()
 	case overlay.Event:
 		h.feed(m)
 	}
+}
+
+// begin starts a fresh machine.
+func (h *host) begin() {
+	machine, err := h.fresh()
+	if err != nil {
+		panic(fmt.Sprintf("peerservice: %s: %v", h.instance, err))
+	}
+	h.machine, h.neighbors = machine, make(map[string]overlay.Peer)
+	root, self := h.system.Root, h.self
+	h.clock.start(func(f fired) { root.Send(self, f) })
+	h.step(overlay.Start{})
+	h.started()
 }
 
 func (h *host) inbound(m *messages.OverlayInbound) {
@@ -162,10 +186,20 @@ func (h *host) execute(e overlay.Effect) {
 	case overlay.EffectCancelTimer:
 		h.clock.cancel(timerKey{timer: e.Timer})
 	case overlay.EffectNotify:
+		switch n := e.Notice.(type) {
+		case overlay.NeighborUp:
+			h.neighbors[n.Peer.Name] = n.Peer
+		case overlay.NeighborDown:
+			if h.neighbors[n.Peer.Name].Same(n.Peer) {
+				delete(h.neighbors, n.Peer.Name)
+			}
+		}
 		h.notify(e.Notice)
 	case overlay.EffectReject:
 		h.reject(e.Peer, e.Reason)
-	default: // Measure: links tell no cost yet
+	case overlay.EffectMeasure:
+		h.system.Root.Send(h.channels, &messages.Measure{Owner: h.instance, Peer: nodeRef(e.Peer)})
+	default:
 		h.count("unsupported_effects")
 	}
 }

@@ -61,7 +61,7 @@ func script(t *testing.T, test func(t *testing.T, c *cluster, m *scripted, do fu
 				return inner
 			}
 		})
-		test(t, c, m, func(d doing) { a.svc.tellMesh(overlay.Command{Order: d}) })
+		test(t, c, m, func(d doing) { a.svc.tellStacks(false, overlay.Command{Order: d}) })
 	})
 }
 
@@ -122,7 +122,7 @@ func TestSuspensionIsToldBeforeMessages(t *testing.T) {
 		a := c.nodes["a"]
 		do(func(out *overlay.Effects) { out.SetTimer(timerOf("x"), 2*time.Second) })
 		do(func(*overlay.Effects) {
-			a.system.Root.Send(a.svc.pids[mainPart], &messages.LinkDown{Peer: &messages.NodeRef{Name: "b"}, Reason: "reset"})
+			a.system.Root.Send(a.svc.pids["stack-main"], &messages.LinkDown{Peer: &messages.NodeRef{Name: "b"}, Reason: "reset"})
 			c.pass(10 * time.Second)
 		})
 		c.pass(11 * time.Second)
@@ -148,8 +148,8 @@ func TestUnansweredConnect(t *testing.T) {
 func TestUndecodableFrame(t *testing.T) {
 	script(t, func(t *testing.T, c *cluster, m *scripted, _ func(doing)) {
 		a := c.nodes["a"]
-		a.system.Root.Send(a.svc.pids[mainPart], &messages.OverlayInbound{From: &messages.NodeRef{Name: "b"}, Type: "no.such.Type"})
-		a.system.Root.Send(a.svc.pids[mainPart], &messages.OverlayInbound{From: &messages.NodeRef{Name: "b"}, Type: "maquis.v1.Tick"})
+		a.system.Root.Send(a.svc.pids["stack-main"], &messages.OverlayInbound{From: &messages.NodeRef{Name: "b"}, Type: "no.such.Type"})
+		a.system.Root.Send(a.svc.pids["stack-main"], &messages.OverlayInbound{From: &messages.NodeRef{Name: "b"}, Type: "maquis.v1.Tick"})
 		c.pass(time.Second)
 		require.Equal(t, "Start\nReceived b", m.lines())
 		require.Equal(t, uint64(1), a.svc.Stats()["rejected_malformed"])

@@ -1,11 +1,12 @@
 package peerservice
 
 import (
+	"math/rand/v2"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
-	"github.com/maquis-go/maquis/overlay/fullmesh"
 	"github.com/maquis-go/maquis/overlay/roster"
 )
 
@@ -14,14 +15,14 @@ func (s *Service) hostProps(instance string, make func() (overlay.Machine, error
 	return actor.PropsFromProducer(func() actor.Actor {
 		return &host{
 			instance: instance, registry: s.cfg.Registry, system: s.cfg.System, channels: s.pids[channelsPart],
-			make: func() (overlay.Machine, error) {
+			fresh: func() (overlay.Machine, error) {
 				m, err := make()
 				if err == nil && s.cfg.wrap != nil {
 					m = s.cfg.wrap(instance, m)
 				}
 				return m, err
 			},
-			notify:  func(n any) { s.tellPeers(notice{instance, n}) },
+			notify:  func(n any) { s.notified(instance, n) },
 			started: func() { s.tellPeers(started{instance}) },
 			reject:  s.rejected,
 			count:   func(name string) { s.counters.add(name) },
@@ -33,7 +34,8 @@ func (s *Service) hostProps(instance string, make func() (overlay.Machine, error
 // newRoster makes the roster's machine. After a restart of its host it knows
 // what the Service knows.
 func (s *Service) newRoster() (overlay.Machine, error) {
-	cfg := s.cfg.Preset(roster.Config{Self: *s.self.Load(), Rand: s.cfg.dice(1)})
+	partial := s.overlays[0].kind().partial
+	cfg := s.cfg.Preset(roster.Config{Self: *s.self.Load(), Rand: s.cfg.dice(1), Partial: partial, Tree: partial})
 	for _, m := range s.known() {
 		if m.Peer.Name != cfg.Self.Peer.Name {
 			cfg.Seed = append(cfg.Seed, m)
@@ -42,9 +44,10 @@ func (s *Service) newRoster() (overlay.Machine, error) {
 	return roster.New(cfg)
 }
 
-// newMesh makes the overlay's machine: everyone is everyone's neighbor.
-func (s *Service) newMesh() (overlay.Machine, error) {
-	return fullmesh.New(fullmesh.DefaultConfig(s.cfg.Registry.Self(), s.cfg.dice(2)))
+// newStack makes the machine of an overlay.
+func (s *Service) newStack(i int) (overlay.Machine, error) {
+	stream := uint64(2 + i)
+	return s.overlays[i].stack(s.cfg.Registry.Self(), func() *rand.Rand { return s.cfg.dice(stream) })
 }
 
 // rejected counts a peer's bad input. It is logged less and less often, since

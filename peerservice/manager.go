@@ -24,6 +24,8 @@ type (
 	started struct{ instance string }
 	// alter is an order to change this node's record.
 	alter struct{ order any }
+	// parted tells that the overlays have said farewell.
+	parted struct{}
 	// part is the order to end all sessions, after the farewell.
 	part struct{}
 )
@@ -48,7 +50,7 @@ func (m *manager) Receive(c actor.Context) {
 		if msg.instance == rosterInstance {
 			s.onRoster(msg.value)
 		} else {
-			s.onOverlay(msg.value)
+			s.onOverlay(msg.instance, msg.value)
 		}
 	case *messages.JoinOrder:
 		s.onJoin(msg)
@@ -84,6 +86,7 @@ func (s *Service) call(contacts []string) {
 	}
 	s.mu.Unlock()
 	s.tellRoster(joinEvent(contacts))
+	s.tellStacks(false, joinEvent(contacts))
 }
 
 func joinEvent(contacts []string) overlay.Join {
@@ -96,9 +99,13 @@ func joinEvent(contacts []string) overlay.Join {
 
 func (s *Service) onJoin(o *messages.JoinOrder) {
 	s.mu.Lock()
-	s.returns = s.returns || s.leaving
+	back := s.leaving
+	s.returns = s.returns || back
 	s.leaving, s.farewell = false, false
 	s.mu.Unlock()
+	if back { // what has left stays so
+		s.tellStacks(false, renew{})
+	}
 	for _, m := range s.known() {
 		if slices.ContainsFunc(o.GetContacts(), func(c string) bool { return slices.Contains(m.Addrs, c) }) {
 			s.unblock(m)
@@ -124,8 +131,22 @@ func (s *Service) onLeave(who *actor.PID) {
 
 func (s *Service) onLeft() {
 	s.mu.Lock()
+	said := s.farewell
+	s.farewell = s.leaving
+	s.mu.Unlock()
+	if !said && s.leaving {
+		s.tellStacks(false, overlay.Leave{})
+	}
+	// Whoever waits is answered once all overlays have said farewell, too.
+	last := s.overlays[len(s.overlays)-1]
+	s.tellStack(last, export{func(overlay.Machine) any { return parted{} }})
+}
+
+// onParted answers those who wait for the farewell.
+func (s *Service) onParted() {
+	s.mu.Lock()
 	leavers := s.leavers
-	s.leavers, s.farewell = nil, s.leaving
+	s.leavers = nil
 	s.mu.Unlock()
 	for _, pid := range leavers {
 		s.root.Send(pid, done{})
@@ -165,7 +186,7 @@ func (s *Service) onDisconnect(name string) error {
 	s.blocked[name] = true
 	s.mu.Unlock()
 	s.cfg.Registry.Block(name, true)
-	s.tellMesh(overlay.MemberDown{Peer: m.Peer})
+	s.tellStacks(false, overlay.MemberDown{Peer: m.Peer})
 	return nil
 }
 
@@ -181,13 +202,13 @@ func (s *Service) unblock(m roster.Member) {
 	}
 }
 
-// dial lets the overlay consider a member.
+// dial lets the overlays that are dial rules consider a member.
 func (s *Service) dial(m roster.Member) {
 	s.mu.Lock()
 	not := s.blocked[m.Peer.Name] || s.leaving
 	s.mu.Unlock()
 	if !not && m.Status < roster.StatusDown && !s.isSelf(m) {
-		s.tellMesh(overlay.MemberUp{Peer: m.Peer})
+		s.tellStacks(true, overlay.MemberUp{Peer: m.Peer})
 	}
 }
 

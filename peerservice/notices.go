@@ -1,6 +1,7 @@
 package peerservice
 
 import (
+	"slices"
 	"time"
 
 	"github.com/maquis-go/maquis/messages"
@@ -50,6 +51,8 @@ func (s *Service) onRoster(n any) {
 		s.publish(Isolated{time.Now()}, nil)
 	case roster.NotIsolated:
 		s.log.Info("links to members stand again")
+	case roster.Met:
+		s.tellStacks(false, joinEvent([]string{n.Peer.Addr}))
 	case roster.LeaveDone:
 		s.onLeft()
 	case exported:
@@ -84,7 +87,7 @@ func (s *Service) updated(m roster.Member) {
 // after.
 func (s *Service) end(m roster.Member, why messages.Reason) {
 	s.publish(nil, put(m))
-	s.tellMesh(overlay.MemberDown{Peer: m.Peer})
+	s.tellStacks(false, overlay.MemberDown{Peer: m.Peer})
 	s.mu.Lock()
 	delete(s.met, m.Peer.Name)
 	s.mu.Unlock()
@@ -154,29 +157,78 @@ func (s *Service) joinFailed(n roster.JoinFailed) {
 	}
 }
 
-// onOverlay acts on what the overlay's machine notified: the roster watches
-// over neighbors.
-func (s *Service) onOverlay(n any) {
+// neighbor is a peer to whom overlays have links.
+type neighbor struct {
+	peer overlay.Peer
+	on   []string // the overlays
+}
+
+// notified takes what a host's machine notified, on the host's goroutine. News
+// go straight to who wants them.
+func (s *Service) notified(instance string, n any) {
 	switch n := n.(type) {
-	case overlay.NeighborUp:
-		s.mu.Lock()
-		s.links[n.Peer.Name], s.met[n.Peer.Name] = true, true
-		s.mu.Unlock()
-		s.tellRoster(n)
-		if s.cfg.OnLink != nil {
-			s.cfg.OnLink(n.Peer)
+	case overlay.Publish: // of the roster: it goes on the tree
+		s.tellStack(s.overlays[0], n)
+	case overlay.Delivered:
+		if n.Subject == roster.Subject {
+			s.tellRoster(n)
 		}
-	case overlay.NeighborDown:
-		s.neighborDown(n)
+	default:
+		s.tellPeers(notice{instance, n})
 	}
 }
 
-func (s *Service) neighborDown(n overlay.NeighborDown) {
+// onOverlay acts on what an overlay's machine notified: the roster watches over
+// neighbors.
+func (s *Service) onOverlay(instance string, n any) {
+	switch n := n.(type) {
+	case overlay.NeighborUp:
+		s.neighborUp(instance, n)
+	case overlay.NeighborDown:
+		s.neighborDown(instance, n)
+	case neighbors:
+		s.onNeighbors(instance, n)
+	case parted:
+		s.onParted()
+	}
+}
+
+func (s *Service) neighborUp(instance string, n overlay.NeighborUp) {
 	s.mu.Lock()
-	delete(s.links, n.Peer.Name)
+	k, had := s.links[n.Peer.Name]
+	if had && !k.peer.Same(n.Peer) {
+		k, had = neighbor{}, false
+	}
+	k.peer = n.Peer
+	if !slices.Contains(k.on, instance) {
+		k.on = append(slices.Clone(k.on), instance)
+	}
+	s.links[n.Peer.Name], s.met[n.Peer.Name] = k, true
+	s.mu.Unlock()
+	if had && n.Known == 0 {
+		return // another overlay has a link already
+	}
+	s.tellRoster(n)
+	if s.cfg.OnLink != nil {
+		s.cfg.OnLink(n.Peer)
+	}
+}
+
+func (s *Service) neighborDown(instance string, n overlay.NeighborDown) {
+	s.mu.Lock()
+	k := s.links[n.Peer.Name]
+	if k.peer.Same(n.Peer) {
+		k.on = slices.DeleteFunc(slices.Clone(k.on), func(i string) bool { return i == instance })
+		if s.links[n.Peer.Name] = k; len(k.on) == 0 {
+			delete(s.links, n.Peer.Name)
+		}
+	}
+	still := k.peer.Same(n.Peer) && len(k.on) > 0
 	leaving, blocked := s.leaving, s.blocked[n.Peer.Name]
 	s.mu.Unlock()
 	switch {
+	case still:
+		return // over another overlay
 	case leaving:
 		return // they part from us as we do from them
 	case blocked:

@@ -58,7 +58,7 @@ func TestPartsAreKilled(t *testing.T) {
 		{"roster", "*messages.OverlayInbound", nil},
 		{"roster", "peerservice.fired", nil},
 		{"roster", "overlay.Command", func(_ *cluster, n []*node) { n[0].svc.tellRoster(overlay.Command{}) }},
-		{"stack-main", "overlay.MemberUp", func(_ *cluster, n []*node) { n[0].svc.tellMesh(overlay.MemberUp{Peer: n[1].reg.Self()}) }},
+		{"stack-main", "overlay.MemberUp", func(_ *cluster, n []*node) { n[0].svc.tellStacks(false, overlay.MemberUp{Peer: n[1].reg.Self()}) }},
 		{"peers", "roster.Updated", func(_ *cluster, n []*node) { _ = n[1].svc.SetTags(map[string]string{"k": "v"}) }},
 		{"extra", "string", func(_ *cluster, n []*node) {
 			n[0].system.Root.Send(n[0].system.NewLocalPID("maquis/extra"), "boo")
@@ -222,7 +222,7 @@ func TestMachinePanics(t *testing.T) {
 				for i := range 3 {
 					bomb <- struct{}{}
 					n[0].svc.tellRoster(overlay.Command{Order: i})
-					n[0].svc.tellMesh(overlay.Command{Order: i})
+					n[0].svc.tellStacks(false, overlay.Command{Order: i})
 					c.pass(5 * time.Second)
 					require.Empty(t, bomb)
 				}

@@ -14,20 +14,25 @@ type exported struct{ members []roster.Member }
 
 // takeUp makes good what a predecessor of the manager did not live to do: a
 // message that killed it is lost, so the roster is asked for all it knows, and
-// the registry for the links that stand. On the first start both have nothing.
+// the overlays for their neighbors. On the first start they have nothing.
 func (s *Service) takeUp() {
 	s.askRoster()
+	s.tellStacks(false, standing{})
+}
+
+// onNeighbors brings what we know of an overlay's neighbors to what is so.
+func (s *Service) onNeighbors(instance string, now []overlay.Peer) {
 	s.mu.Lock()
 	links := maps.Clone(s.links)
 	s.mu.Unlock()
-	for _, m := range s.View().Members {
-		session := s.cfg.Registry.Session(m.Peer.Name)
-		linked := session != nil && session.Peer().Same(m.Peer) && session.Linked()
-		switch {
-		case linked && !links[m.Peer.Name]:
-			s.onOverlay(overlay.NeighborUp{Peer: m.Peer})
-		case !linked && links[m.Peer.Name]:
-			s.onOverlay(overlay.NeighborDown{Peer: m.Peer, Reason: messages.ReasonReset})
+	for _, p := range now {
+		if k := links[p.Name]; !k.peer.Same(p) || !slices.Contains(k.on, instance) {
+			s.neighborUp(instance, overlay.NeighborUp{Peer: p})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(links)) {
+		if k := links[name]; slices.Contains(k.on, instance) && !slices.ContainsFunc(now, k.peer.Same) {
+			s.neighborDown(instance, overlay.NeighborDown{Peer: k.peer, Reason: messages.ReasonReset})
 		}
 	}
 }
@@ -98,20 +103,44 @@ func (s *Service) onStarted(instance string) {
 	s.mu.Lock()
 	links, contacts, leaving := maps.Clone(s.links), slices.Clone(s.contacts), s.leaving
 	s.mu.Unlock()
+	if instance != rosterInstance {
+		i := slices.IndexFunc(s.overlays, func(o OverlaySpec) bool { return o.ID == instance })
+		s.startedStack(s.overlays[i], links, contacts)
+		return
+	}
 	for _, m := range s.View().Members {
-		switch {
-		case s.isSelf(m):
-		case instance == mainInstance:
-			s.dial(m)
-		case links[m.Peer.Name]:
+		if links[m.Peer.Name].peer.Same(m.Peer) {
 			s.tellRoster(overlay.NeighborUp{Peer: m.Peer})
 		}
 	}
 	switch {
-	case instance != rosterInstance:
 	case leaving:
 		s.tellRoster(overlay.Leave{})
 	case len(contacts) > 0:
 		s.tellRoster(joinEvent(contacts))
+	}
+}
+
+// startedStack tells a fresh overlay whom to dial: the members, or the last
+// neighbors before all other contacts.
+func (s *Service) startedStack(o OverlaySpec, links map[string]neighbor, contacts []string) {
+	if o.kind().rule {
+		for _, m := range s.View().Members {
+			s.dial(m)
+		}
+		return
+	}
+	var last []string
+	for _, name := range slices.Sorted(maps.Keys(links)) {
+		if k := links[name]; slices.Contains(k.on, o.ID) {
+			last = append(last, k.peer.Addr)
+			s.neighborDown(o.ID, overlay.NeighborDown{Peer: k.peer, Reason: messages.ReasonClosed}) // until it is up again
+		}
+	}
+	s.mu.Lock()
+	leaving := s.leaving
+	s.mu.Unlock()
+	if list := append(last, contacts...); len(list) > 0 && !leaving {
+		s.tellStack(o, joinEvent(list))
 	}
 }

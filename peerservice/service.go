@@ -25,7 +25,6 @@ const (
 	channelsPart   = "channels"
 	peersPart      = "peers"
 	rosterPart     = "roster"
-	mainPart       = "stack-main"
 
 	rosterInstance = "roster"
 	mainInstance   = "main"
@@ -49,6 +48,7 @@ type Service struct {
 	strategy *supervision
 	sup      *actor.PID
 	pids     map[string]*actor.PID // of the parts that are sent to
+	overlays []OverlaySpec         // the first is that of the roster
 
 	mu       sync.Mutex
 	all      map[string]roster.Member // what is known of members, by name
@@ -56,7 +56,7 @@ type Service struct {
 	subs     map[*Subscription]bool
 	waiters  map[string]*joinWait // Joins that wait, by id of who is answered
 	contacts []string             // all that were ever asked for: a fresh roster calls them again
-	links    map[string]bool      // neighbors of the overlay, by name
+	links    map[string]neighbor  // neighbors on any overlay, by name
 	met      map[string]bool      // nodes to whose current session a link stood once, by name
 	news     int                  // members that came up
 	blocked  map[string]bool      // disconnected on request, by name
@@ -85,11 +85,15 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, log: cmp.Or(cfg.Logger, slog.Default()), root: cfg.System.Root,
-		all: make(map[string]roster.Member), subs: make(map[*Subscription]bool), waiters: make(map[string]*joinWait), links: make(map[string]bool),
+		all: make(map[string]roster.Member), subs: make(map[*Subscription]bool), waiters: make(map[string]*joinWait), links: make(map[string]neighbor),
 		met: make(map[string]bool), blocked: make(map[string]bool), refusals: make(map[string]messages.Reason),
 		failed: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	r := cfg.Registry
+	var err error
+	if s.overlays, err = overlays(cfg.Overlays, r.Self().Name); err != nil {
+		return nil, err
+	}
 	rec := cfg.Record
 	rec.Peer, rec.Generation, rec.Version = r.Self(), max(r.Generation(), 1), 1
 	rec.Addrs = append([]string{rec.Peer.Addr}, slices.DeleteFunc(slices.Clone(rec.Addrs), func(a string) bool { return a == rec.Peer.Addr })...)
@@ -119,11 +123,13 @@ func (s *Service) spawn(ctx context.Context) error {
 		{channelsPart, channelmgr.ManagerProps(r)},
 		{peersPart, actor.PropsFromProducer(func() actor.Actor { return &manager{s: s} })},
 		{rosterPart, s.hostProps(rosterInstance, s.newRoster)},
-		{mainPart, s.hostProps(mainInstance, s.newMesh)},
 	}, s.cfg.Parts...)
+	for i, o := range s.overlays {
+		parts = append(parts, Part{o.part(), s.hostProps(o.ID, func() (overlay.Machine, error) { return s.newStack(i) })})
+	}
 	s.pids = make(map[string]*actor.PID)
-	for _, name := range []string{channelsPart, peersPart, rosterPart, mainPart} {
-		s.pids[name] = s.cfg.System.NewLocalPID(supervisorName + "/" + name)
+	for _, p := range parts {
+		s.pids[p.Name] = s.cfg.System.NewLocalPID(supervisorName + "/" + p.Name)
 	}
 	s.sup = s.cfg.System.NewLocalPID(supervisorName)
 	r.SetSpawner(func(props *actor.Props, name string) (*actor.PID, error) {
@@ -134,7 +140,9 @@ func (s *Service) spawn(ctx context.Context) error {
 		return res.(spawned).pid, res.(spawned).err
 	})
 	r.BindOverlay(rosterInstance, s.pids[rosterPart])
-	r.BindOverlay(mainInstance, s.pids[mainPart])
+	for _, o := range s.overlays {
+		r.BindOverlay(o.ID, s.pids[o.part()])
+	}
 	props := actor.PropsFromProducer(func() actor.Actor { return &supervisor{strategy: s.strategy, order: parts} },
 		actor.WithSupervisor(s.strategy), actor.WithGuardian(&guardian{s.fail}))
 	if _, err := s.root.SpawnNamed(props, supervisorName); err != nil {
@@ -211,6 +219,17 @@ func (s *Service) admit(n channelmgr.Newcomer) (messages.Reason, uint64) {
 
 func (s *Service) tellPeers(m any)             { s.root.Send(s.pids[peersPart], m) }
 func (s *Service) tellRoster(ev overlay.Event) { s.root.Send(s.pids[rosterPart], ev) }
-func (s *Service) tellMesh(ev overlay.Event)   { s.root.Send(s.pids[mainPart], ev) }
+func (s *Service) tellStack(o OverlaySpec, ev any) {
+	s.root.Send(s.pids[o.part()], ev)
+}
+
+// tellStacks tells the hosts of all overlays, or of those that are dial rules.
+func (s *Service) tellStacks(rules bool, ev any) {
+	for _, o := range s.overlays {
+		if !rules || o.kind().rule {
+			s.tellStack(o, ev)
+		}
+	}
+}
 func (s *Service) name() string                { return s.self.Load().Peer.Name }
 func (s *Service) isSelf(m roster.Member) bool { return m.Peer.Name == s.name() }

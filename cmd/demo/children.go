@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -34,14 +33,14 @@ type children struct {
 }
 
 // start starts a worker.
-func (cs *children) start(i int, secret, seed string) error {
+func (cs *children) start(i int, o options, secret, seed string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	c := &childProc{name: "worker-" + strconv.Itoa(i), done: make(chan struct{})}
+	c := &childProc{name: nodeName(i), done: make(chan struct{})}
 	c.cmd = exec.Command(self, workerCommand)
-	c.cmd.Env = append(os.Environ(), envSecret+"="+secret, envSeed+"="+seed, envName+"="+c.name)
+	c.cmd.Env = append(os.Environ(), envSecret+"="+secret, envSeed+"="+seed, fmt.Sprintf("%s=%d %d %s", envPlace, i, o.nodes, o.overlay))
 	c.cmd.Stderr = &c.stderr
 	detach(c.cmd)
 	stdin, err := c.cmd.StdinPipe()

@@ -74,8 +74,10 @@ func parseRun(args []string) (options, error) {
 		return o, badUsage("--nodes %d: use 1 to 200", o.nodes)
 	case o.kill < 0 || o.kill > o.nodes-1:
 		return o, badUsage("--kill %d: with %d nodes at most %d workers can be killed", o.kill, o.nodes, o.nodes-1)
-	case o.overlay != "fullmesh":
-		return o, badUsage("--overlay %q: fullmesh is the one there is", o.overlay)
+	case !slices.Contains(maquis.OverlayKinds(), o.overlay):
+		return o, badUsage("--overlay %q: use one of %s", o.overlay, strings.Join(maquis.OverlayKinds(), ", "))
+	case o.overlay == maquis.Static && o.nodes < 2:
+		return o, badUsage("--overlay static: it needs at least 2 nodes")
 	case o.timeout <= 0:
 		return o, badUsage("--timeout %v: it must be positive", o.timeout)
 	}
@@ -148,7 +150,7 @@ func runCluster(ctx context.Context, args []string, out, errw io.Writer) error {
 	secret := hex.EncodeToString(key[:])
 	system := newSystem()
 	d, err := maquis.Start(ctx, system, maquis.WithProfile("test"), maquis.WithName("coordinator"), maquis.WithSecret(secret),
-		maquis.WithKind(counterKind, counterProps()), maquis.WithLogger(quietLogger()))
+		maquis.WithKind(counterKind, counterProps()), maquis.WithOverlays(overlayOf(o.overlay, 0, o.nodes)), maquis.WithLogger(quietLogger()))
 	if err != nil {
 		return err
 	}
@@ -160,7 +162,7 @@ func runCluster(ctx context.Context, args []string, out, errw io.Writer) error {
 		_ = d.Stop(stop)
 	}()
 	for i := 1; i < o.nodes; i++ {
-		if err := kids.start(i, secret, d.Self().Addrs[0]); err != nil {
+		if err := kids.start(i, o, secret, d.Self().Addrs[0]); err != nil {
 			return err
 		}
 	}
@@ -199,7 +201,7 @@ func runCluster(ctx context.Context, args []string, out, errw io.Writer) error {
 		// Kills are spread over the work; all that were killed are waited for.
 		if res.Killed < o.kill && (p.done*(o.kill+1) >= (res.Killed+1)*p.chunks || p.finished) {
 			res.Killed++
-			name := fmt.Sprintf("worker-%d", res.Killed)
+			name := nodeName(res.Killed)
 			ui.say("kill -9 %s (after %d of %d chunks)", name, p.done, p.chunks)
 			kids.kill(name)
 			ended += perNode[name]

@@ -18,7 +18,7 @@ const (
 	workerCommand = "worker"
 	envSecret     = "MAQUIS_DEMO_SECRET"
 	envSeed       = "MAQUIS_DEMO_SEED"
-	envName       = "MAQUIS_DEMO_NAME"
+	envPlace      = "MAQUIS_DEMO_PLACE" // which of how many processes it is, and the overlay
 )
 
 // counterKind is the kind of the actors that count.
@@ -36,8 +36,13 @@ func counterProps() *actor.Props {
 // runWorker is a worker process. It ends with its standard input: even a
 // parent that is killed leaves no process behind.
 func runWorker(ctx context.Context, in io.Reader) error {
+	var i, n int
+	var kind string
+	if _, err := fmt.Sscanf(os.Getenv(envPlace), "%d %d %s", &i, &n, &kind); err != nil {
+		return fmt.Errorf("%s=%q: %w", envPlace, os.Getenv(envPlace), err)
+	}
 	d, err := maquis.Start(ctx, newSystem(),
-		maquis.WithProfile("test"), maquis.WithName(os.Getenv(envName)), maquis.WithSecret(os.Getenv(envSecret)),
+		maquis.WithProfile("test"), maquis.WithName(nodeName(i)), maquis.WithOverlays(overlayOf(kind, i, n)), maquis.WithSecret(os.Getenv(envSecret)),
 		maquis.WithSeeds(strings.Fields(os.Getenv(envSeed))...), maquis.WithKind(counterKind, counterProps()), maquis.WithLogger(quietLogger()))
 	if err != nil {
 		return err

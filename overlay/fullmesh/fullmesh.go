@@ -20,7 +20,14 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-const timerDial overlay.TimerKind = "dial"
+// Timers, by peer: the next dial; a guest is no member yet.
+const (
+	timerDial  overlay.TimerKind = "dial"
+	timerGuest overlay.TimerKind = "guest"
+)
+
+// maxGuests bounds the links from peers that are no members yet.
+const maxGuests = 256
 
 // Config of a full mesh. It must not be changed after New.
 type Config struct {
@@ -70,6 +77,7 @@ type member struct {
 type Machine struct {
 	cfg     Config
 	members map[string]*member
+	guests  map[string]overlay.Peer // linked, and no members yet: they dialed before we heard of them
 }
 
 // New makes a full mesh without members.
@@ -77,7 +85,7 @@ func New(cfg Config) (*Machine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Machine{cfg: cfg, members: make(map[string]*member)}, nil
+	return &Machine{cfg: cfg, members: make(map[string]*member), guests: make(map[string]overlay.Peer)}, nil
 }
 
 // Step implements overlay.Machine.
@@ -89,12 +97,15 @@ func (m *Machine) Step(_ overlay.Time, ev overlay.Event, out *overlay.Effects) {
 		if k := m.members[ev.Peer.Name]; k != nil && k.peer.Same(ev.Peer) {
 			m.drop(k, out)
 		}
+		m.dismiss(ev.Peer, out)
 	case overlay.LinkUp:
 		m.onLinkUp(ev, out)
 	case overlay.LinkDown:
 		m.onLinkDown(ev, out)
 	case overlay.Fired:
-		if k := m.members[ev.Timer.Peer]; k != nil {
+		if ev.Timer.Kind == timerGuest {
+			m.dismiss(m.guests[ev.Timer.Peer], out)
+		} else if k := m.members[ev.Timer.Peer]; k != nil {
 			m.dial(k, out)
 		}
 	}
@@ -115,9 +126,16 @@ func (m *Machine) onMemberUp(p overlay.Peer, out *overlay.Effects) {
 		}
 		m.drop(k, out)
 	}
+	if g := m.guests[p.Name]; !g.Same(p) {
+		m.dismiss(g, out)
+	}
 	k := &member{peer: p}
 	m.members[p.Name] = k
 	switch {
+	case m.guests[p.Name].Same(p):
+		m.forget(p, out)
+		k.up = true
+		out.Notify(overlay.NeighborUp{Peer: p})
 	case !m.dials(p):
 	case m.cfg.Self.Compare(p) < 0 || m.cfg.Dial != nil && !m.cfg.Dial(m.cfg.Self):
 		m.dial(k, out)
@@ -150,7 +168,7 @@ func (m *Machine) dial(k *member, out *overlay.Effects) {
 func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	k := m.members[ev.Peer.Name]
 	if k == nil || !k.peer.Same(ev.Peer) {
-		out.Disconnect(ev.Peer, messages.ReasonClosed)
+		m.welcome(ev.Peer, out)
 		return
 	}
 	was := k.up
@@ -168,7 +186,39 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	}
 }
 
+// welcome keeps the link of a peer that is to dial us and did so before we heard
+// that it is a member, for a while. Others come again, or are dialed.
+func (m *Machine) welcome(p overlay.Peer, out *overlay.Effects) {
+	if m.dials(p) || m.cfg.Take != nil && !m.cfg.Take(p) || p.Name == m.cfg.Self.Name || len(m.guests) >= maxGuests {
+		out.Disconnect(p, messages.ReasonClosed)
+		return
+	}
+	if old, ok := m.guests[p.Name]; ok && !old.Same(p) {
+		m.dismiss(old, out)
+	}
+	m.guests[p.Name] = p
+	out.SetTimer(overlay.Timer{Kind: timerGuest, Peer: p.Name}, 2*m.cfg.RetryMax)
+}
+
+// forget takes a peer off the guests. It reports whether it was one.
+func (m *Machine) forget(p overlay.Peer, out *overlay.Effects) bool {
+	if p.Name == "" || !m.guests[p.Name].Same(p) {
+		return false
+	}
+	delete(m.guests, p.Name)
+	out.CancelTimer(overlay.Timer{Kind: timerGuest, Peer: p.Name})
+	return true
+}
+
+// dismiss lets a guest go.
+func (m *Machine) dismiss(p overlay.Peer, out *overlay.Effects) {
+	if m.forget(p, out) {
+		out.Disconnect(p, messages.ReasonClosed)
+	}
+}
+
 func (m *Machine) onLinkDown(ev overlay.LinkDown, out *overlay.Effects) {
+	m.forget(ev.Peer, out)
 	k := m.members[ev.Peer.Name]
 	if k == nil || !k.peer.Same(ev.Peer) {
 		return
@@ -199,8 +249,13 @@ func (m *Machine) String() string {
 
 // Check implements overlay.Checker.
 func (m *Machine) Check() error {
+	if len(m.guests) > maxGuests {
+		return fmt.Errorf("fullmesh: %d guests", len(m.guests))
+	}
 	for name, k := range m.members {
 		switch {
+		case m.guests[name].Name != "":
+			return fmt.Errorf("fullmesh: %s is a member and a guest", name)
 		case k.peer.Name != name || name == m.cfg.Self.Name:
 			return fmt.Errorf("fullmesh: %q is kept as %q", k.peer.Name, name)
 		case k.up && k.dialing:

@@ -203,3 +203,20 @@ func FuzzFullmesh(f *testing.F) {
 		}
 	})
 }
+
+// Who awaits a peer's dial keeps a link that comes before the news of the
+// member, for a while.
+func TestGuests(t *testing.T) {
+	c := fullmesh.DefaultConfig(self, rand.New(rand.NewPCG(1, 2)))
+	c.Dial = func(overlay.Peer) bool { return false }
+	m, err := fullmesh.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "before the news", step(t, m, overlay.LinkUp{Peer: smaller, Inbound: true}), "set guest a 10s")
+	want(t, "the news", step(t, m, overlay.MemberUp{Peer: smaller}), "cancel guest a", "! NeighborUp{Peer:a Known:0}")
+	want(t, "another", step(t, m, overlay.LinkUp{Peer: greater, Inbound: true}), "set guest z 10s")
+	want(t, "no news", step(t, m, overlay.Fired{Timer: overlay.Timer{Kind: "guest", Peer: "z"}}), "cancel guest z", "disconnect z closed")
+	step(t, m, overlay.LinkUp{Peer: greater, Inbound: true})
+	want(t, "it is gone", step(t, m, overlay.LinkDown{Peer: greater, Reason: messages.ReasonReset}), "cancel guest z")
+}

@@ -210,6 +210,12 @@ func (w *World) send(l *Life, instance string, to overlay.Peer, m proto.Message)
 			if err != nil {
 				panic("overlaytest: " + l.id + " sent a message that cannot be decoded: " + err.Error())
 			}
+			// The first frame of an instance on a session is its LinkUp.
+			first := dial{instance, l.peer}
+			if !slices.Contains(s.holds, first) && !slices.ContainsFunc(other.dialed, func(d dial) bool { return d.instance == instance && d.to.Same(l.peer) }) {
+				s.hold(other, instance, true)
+				w.linkUp(s, other, instance, "")
+			}
 			other.Feed(instance, overlay.Received{From: l.peer, Msg: m})
 		}
 	})

@@ -1,3 +1,6 @@
+// Package route finds ways to nodes to which there is no link, over relays.
+//
+// The package is pure. See docs/protocols/routes.md.
 package route
 
 import (
