@@ -44,6 +44,8 @@ type Distribution struct {
 	kinds     sync.Map // kind -> *actor.Props
 	counts    counts
 	spawns    spawns
+	types     *messages.Registry
+	subs      subscribers
 
 	seq     atomic.Uint64
 	stopped atomic.Bool
@@ -140,6 +142,8 @@ func (d *Distribution) listen(ctx context.Context) error {
 	if len(addrs) == 0 {
 		addrs = []string{o.listen}
 	}
+	d.types = messages.NewRegistry(o.codecs...)
+	d.subs.m = make(map[string][]*actor.PID)
 	for _, addr := range addrs {
 		name := o.name
 		if strings.HasSuffix(name, "-") { // the port belongs to the name: find it first
@@ -172,7 +176,7 @@ func (d *Distribution) listen(ctx context.Context) error {
 		d.registry, err = channelmgr.New(channelmgr.Config{
 			System: d.system, Self: overlay.Peer{Name: name, Incarnation: inc}, Cluster: o.cluster, Security: sec,
 			Transport: o.transport, Listen: addr, Advertise: advertise, Channels: o.channels,
-			Types: messages.NewRegistry(o.codecs...), Limits: o.limits, Timing: o.timing, Logger: o.logger,
+			Types: d.types, Limits: o.limits, Timing: o.timing, Logger: o.logger,
 		})
 		if err != nil {
 			return err
@@ -239,7 +243,7 @@ func (d *Distribution) run(ctx context.Context) error {
 	d.service, err = peerservice.Start(ctx, peerservice.Config{
 		System: d.system, Registry: d.registry, Record: rec, Preset: o.preset, Overlays: o.overlays, Seeds: o.seeds,
 		Parts:      []peerservice.Part{{Name: "runtime", Props: actor.PropsFromProducer(func() actor.Actor { return &runtime{d: d} })}},
-		OnNodeGone: d.nodeGone, OnLink: d.watches.linked, OnFail: d.fail, Logger: o.logger,
+		OnNodeGone: d.nodeGone, OnLink: d.watches.linked, OnBroadcast: d.broadcast, OnFail: d.fail, Logger: o.logger,
 	})
 	if err != nil {
 		return err

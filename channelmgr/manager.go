@@ -10,7 +10,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/maquis-go/maquis/channelmgr/frame"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
@@ -435,75 +434,6 @@ func (m *manager) down(peer overlay.Peer, why messages.Reason) {
 	h.mu.Unlock()
 	for _, o := range owners {
 		m.report(o, &messages.LinkDown{Peer: nodeRef(peer), Reason: string(why)})
-	}
-}
-
-// onTick sends heartbeats, finds silent links, closes idle ones and reports
-// flows. A tick that comes much too late means that this process was
-// suspended: then nobody is accused, and silence is counted anew.
-func (m *manager) onTick() {
-	r, t := m.r, &m.r.cfg.Timing
-	now := r.now()
-	late := now-m.lastTick > t.SilentAfter/2
-	m.lastTick = now
-	m.measure()
-	for _, s := range r.allSessions() {
-		for _, l := range s.allLinks() {
-			read, wrote := time.Duration(l.lastRead.Load()), time.Duration(l.lastWrite.Load())
-			switch {
-			case l.control && late:
-				l.lastRead.Store(int64(now))
-				fallthrough
-			case l.control && now-wrote >= t.Heartbeat/2:
-				s.ctl.frames(func(dst []byte) []byte {
-					return frame.AppendPing(dst, frame.Ping{Nonce: l.id, Sent: uint64(now)})
-				})
-			case !l.control && now-max(read, wrote) >= t.IdleAfter:
-				m.idle(s, l)
-			}
-			if l.control && !late && now-read >= t.SilentAfter {
-				l.fail(messages.ReasonSilent, nil)
-			}
-		}
-		s.reportAll(overlay.Time(now))
-		if s.Linked() && !r.holds.held(s.peer) {
-			m.unheld(s, now)
-		}
-	}
-}
-
-// idle closes a data link in order: we stop writing, the peer finishes and
-// closes.
-func (m *manager) idle(s *Session, l *link) {
-	s.mu.Lock()
-	p := s.pipes[l.index]
-	s.mu.Unlock()
-	if p != nil {
-		p.mu.Lock()
-		quiet := p.link == l && p.busy == nil && p.empty()
-		p.mu.Unlock()
-		if !quiet {
-			return
-		}
-		p.detach(l)
-	}
-	l.sendClose(messages.ReasonClosed)
-	_ = l.stream.SetReadDeadline(time.Now().Add(m.r.cfg.Timing.WriteTimeout))
-	l.lastRead.Store(int64(m.r.now()))
-}
-
-// unheld closes a session that we dialed, on which nobody has a hold, and
-// that has been quiet for a while.
-func (m *manager) unheld(s *Session, now time.Duration) {
-	l := s.linkAt(true, 0)
-	if l == nil || !l.dialed || now-l.since < m.r.cfg.Timing.IdleAfter {
-		return
-	}
-	s.mu.Lock()
-	busy := len(s.links) > 0
-	s.mu.Unlock()
-	if !busy {
-		l.close(messages.ReasonClosed)
 	}
 }
 

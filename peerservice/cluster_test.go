@@ -70,6 +70,7 @@ type node struct {
 	mu     sync.Mutex
 	log    []string // events and ends of lives, in order
 	got    []string // messages received
+	heard  []string // broadcasts received
 	failed error
 	panics map[string]string // part -> type of the message on which it fails, or ""
 	struck int
@@ -108,7 +109,12 @@ func (c *cluster) startAt(at, name string, seeds []string, opts ...func(*Config)
 		System: n.system, Registry: n.reg, Preset: roster.Local, Seeds: seeds, Seed: uint64(c.lives), Logger: quiet,
 		OnNodeGone: func(p overlay.Peer, _ messages.Reason) { n.note("gone " + p.Name) },
 		OnFail:     func(err error) { n.mu.Lock(); n.failed = err; n.mu.Unlock() },
-		tap:        n.tap,
+		OnBroadcast: func(o overlay.Peer, data []byte) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.heard = append(n.heard, o.Name+" "+string(data))
+		},
+		tap: n.tap,
 	}
 	for _, o := range opts {
 		o(&cfg)

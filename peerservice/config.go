@@ -37,6 +37,10 @@ type Config struct {
 	// OnLink is called when the session with a peer has come up (again). It
 	// must not block.
 	OnLink func(p overlay.Peer)
+	// OnBroadcast is called for each broadcast that arrives, this node's own
+	// too, those of one origin in their order. It must not block; data is its
+	// to keep.
+	OnBroadcast func(origin overlay.Peer, data []byte)
 	// OnFail is called once, when the runtime cannot go on. It must not block.
 	OnFail func(error)
 	Logger *slog.Logger // nil: slog.Default

@@ -9,6 +9,7 @@
 //	├─ maquis/roster           host of the roster
 //	├─ maquis/stack-ID         host of an overlay with its broadcast tree and routes, one per overlay
 //	├─ maquis/peers            the peer service manager
+//	├─ maquis/broadcast        puts broadcasts in order and hands them on
 //	└─ …                       parts that the application's layer adds
 //
 // A part that fails is restarted with a pause that grows; one that keeps

@@ -53,6 +53,11 @@ type (
 	standing struct{}
 	// neighbors are they.
 	neighbors []overlay.Peer
+	// publish is an order to broadcast; done is called when it was taken.
+	publish struct {
+		overlay.Publish
+		done func()
+	}
 	// renew begins with a fresh machine: one that has left does nothing more.
 	renew struct{}
 )
@@ -85,6 +90,9 @@ func (h *host) Receive(c actor.Context) {
 	case renew:
 		h.clock.stop()
 		h.begin()
+	case publish:
+		defer m.done()
+		h.feed(m.Publish)
 	case overlay.Event:
 		h.feed(m)
 	}

@@ -47,7 +47,9 @@ func (s *Service) newRoster() (overlay.Machine, error) {
 // newStack makes the machine of an overlay.
 func (s *Service) newStack(i int) (overlay.Machine, error) {
 	stream := uint64(2 + i)
-	return s.overlays[i].stack(s.cfg.Registry.Self(), func() *rand.Rand { return s.cfg.dice(stream) })
+	// Each machine of an overlay has numbers of its own in this life of the node.
+	first := s.machines.Add(1) << 40
+	return s.overlays[i].stack(s.cfg.Registry.Self(), first, func() *rand.Rand { return s.cfg.dice(stream) })
 }
 
 // rejected counts a peer's bad input. It is logged less and less often, since

@@ -170,8 +170,11 @@ func (s *Service) notified(instance string, n any) {
 	case overlay.Publish: // of the roster: it goes on the tree
 		s.tellStack(s.overlays[0], n)
 	case overlay.Delivered:
-		if n.Subject == roster.Subject {
+		switch n.Subject {
+		case roster.Subject:
 			s.tellRoster(n)
+		case castSubject:
+			s.root.Send(s.pids[castPart], n)
 		}
 	default:
 		s.tellPeers(notice{instance, n})

@@ -61,7 +61,7 @@ func (o OverlaySpec) Validate(node string) error {
 		return fmt.Errorf("peerservice: overlay %q is of kind %q; use one of %s", o.ID, o.Kind, strings.Join(OverlayKinds(), ", "))
 	}
 	self := overlay.Peer{Name: node, Incarnation: 1, Addr: "x:1"}
-	if _, err := o.stack(self, func() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }); err != nil {
+	if _, err := o.stack(self, 0, func() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }); err != nil {
 		return fmt.Errorf("peerservice: overlay %q: %w", o.ID, err)
 	}
 	return nil
@@ -125,13 +125,15 @@ func (o OverlaySpec) kind() overlayKind { return overlayKinds[o.Kind] }
 func (o OverlaySpec) part() string { return "stack-" + o.ID }
 
 // stack makes the overlay with its broadcast tree and its routes, as one
-// machine.
-func (o OverlaySpec) stack(self overlay.Peer, dice func() *rand.Rand) (overlay.Machine, error) {
+// machine. What it broadcasts is numbered from first on.
+func (o OverlaySpec) stack(self overlay.Peer, first uint64, dice func() *rand.Rand) (overlay.Machine, error) {
 	base, err := o.kind().make(o, self, dice())
 	if err != nil {
 		return nil, err
 	}
-	tree, err := plumtree.New(plumtree.DefaultConfig(self))
+	cfg := plumtree.DefaultConfig(self)
+	cfg.First = first
+	tree, err := plumtree.New(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ const (
 	channelsPart   = "channels"
 	peersPart      = "peers"
 	rosterPart     = "roster"
+	castPart       = "broadcast"
 
 	rosterInstance = "roster"
 	mainInstance   = "main"
@@ -47,6 +48,8 @@ type Service struct {
 	counters counters
 	strategy *supervision
 	sup      *actor.PID
+	machines atomic.Uint64         // of overlays, made so far
+	cast     *casting              // the application's broadcasts
 	pids     map[string]*actor.PID // of the parts that are sent to
 	overlays []OverlaySpec         // the first is that of the roster
 
@@ -89,6 +92,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 		met: make(map[string]bool), blocked: make(map[string]bool), refusals: make(map[string]messages.Reason),
 		failed: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	s.cast = newCasting(s)
 	r := cfg.Registry
 	var err error
 	if s.overlays, err = overlays(cfg.Overlays, r.Self().Name); err != nil {
@@ -123,6 +127,7 @@ func (s *Service) spawn(ctx context.Context) error {
 		{channelsPart, channelmgr.ManagerProps(r)},
 		{peersPart, actor.PropsFromProducer(func() actor.Actor { return &manager{s: s} })},
 		{rosterPart, s.hostProps(rosterInstance, s.newRoster)},
+		{castPart, actor.PropsFromProducer(func() actor.Actor { return s.cast })},
 	}, s.cfg.Parts...)
 	for i, o := range s.overlays {
 		parts = append(parts, Part{o.part(), s.hostProps(o.ID, func() (overlay.Machine, error) { return s.newStack(i) })})

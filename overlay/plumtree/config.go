@@ -11,6 +11,9 @@ import (
 // Config of a Plumtree. It must not be changed after New.
 type Config struct {
 	Self overlay.Peer
+	// First is above which the numbers of this node's messages begin: beyond
+	// those of a predecessor of the machine in the same life of the node.
+	First uint64
 
 	// Missing is how long an announced message may take to come by itself,
 	// timeout 1 in section 3.8: above the time of a broadcast. Our choice: 500 ms.

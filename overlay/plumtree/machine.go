@@ -77,7 +77,7 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, trees: make(map[uint64]*tree), missing: make(map[key]*missing),
-		seen: seen{origins: make(map[uint64]*window)},
+		seen: seen{origins: make(map[uint64]*window)}, seq: cfg.First,
 	}
 	m.lives = m.few[:0]
 	return m, nil

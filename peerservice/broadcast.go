@@ -1,0 +1,225 @@
+package peerservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/maquis-go/maquis/channelmgr/flow"
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// castSubject is that of the application's broadcasts on a tree.
+const castSubject = "app"
+
+// Bounds of broadcasts, our choice.
+const (
+	// MaxBroadcast is the size of the largest broadcast, in bytes.
+	MaxBroadcast = 4 << 20
+	castPiece    = 40 << 10 // of a broadcast in one message of the tree
+	castAhead    = 256      // pieces that wait for their overlay's host
+	castOrigins  = 4096     // whose order is kept; the least recently heard is forgotten
+	castTick     = 250 * time.Millisecond
+)
+
+// Errors of Broadcast.
+var (
+	ErrBroadcastTooLarge = fmt.Errorf("peerservice: a broadcast has at most %d bytes", MaxBroadcast)
+	ErrBroadcastOverflow = errors.New("peerservice: broadcasts are made faster than the overlay takes them")
+)
+
+// Broadcast sends data to all members, this node included, over the broadcast
+// tree of an overlay, "" for the first. Broadcasts of one node arrive in the
+// order in which they were made, each at most once. It returns when the overlay
+// has a place for it, and waits for that at most as long as ctx allows:
+// ErrBroadcastOverflow. Data must not be changed afterwards.
+func (s *Service) Broadcast(ctx context.Context, instance string, data []byte) error {
+	if len(data) > MaxBroadcast {
+		return ErrBroadcastTooLarge
+	}
+	o := s.overlays[0]
+	for _, x := range s.overlays {
+		if x.ID == instance {
+			o = x
+		}
+	}
+	c := s.cast
+	c.sending.Lock() // the pieces of a broadcast follow one another
+	defer c.sending.Unlock()
+	for first := true; first || len(data) > 0; first = false {
+		select {
+		case c.room <- struct{}{}:
+		case <-s.stopped:
+			return ErrStopped
+		case <-s.failed:
+			return s.Err()
+		case <-ctx.Done():
+			return ErrBroadcastOverflow
+		}
+		n := min(len(data), castPiece)
+		c.seq++
+		b, err := proto.Marshal(&messages.BroadcastPart{Seq: c.seq, First: first, Last: n == len(data), Data: data[:n]})
+		if err != nil {
+			<-c.room
+			return err
+		}
+		data = data[n:]
+		s.tellStack(o, publish{overlay.Publish{Subject: castSubject, Payload: b}, func() { <-c.room }})
+	}
+	return nil
+}
+
+// casting puts the broadcasts of each origin in order: an actor that keeps its
+// state over a restart.
+type casting struct {
+	s       *Service
+	sending sync.Mutex
+	seq     uint64        // of our own pieces
+	room    chan struct{} // a place for each piece that waits for its host
+
+	// The actor's.
+	began   time.Time
+	origins map[overlay.Incarnation]*origin
+	ticking bool
+}
+
+// origin is what arrives of one life of a node.
+type origin struct {
+	peer  overlay.Peer
+	path  flow.Path
+	whole []byte // of the pieces of a broadcast that is not complete
+	begun bool   // its first piece was there, and none is missing since
+	next  uint64 // piece
+	used  time.Duration
+}
+
+type castTicked struct{}
+
+func newCasting(s *Service) *casting {
+	return &casting{s: s, room: make(chan struct{}, castAhead), began: time.Now(), origins: make(map[overlay.Incarnation]*origin)}
+}
+
+// Receive implements actor.Actor.
+func (c *casting) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		c.ticking = false
+		c.tick()
+	case castTicked:
+		c.ticking = false
+		for _, o := range c.origins { // each by itself: the order plays no part
+			o.path.Expire(c.now())
+			c.pop(o)
+		}
+		c.tick()
+	case overlay.Delivered:
+		c.deliver(m)
+	}
+}
+
+func (c *casting) now() overlay.Time { return overlay.Time(time.Since(c.began)) }
+
+func (c *casting) deliver(m overlay.Delivered) {
+	p := &messages.BroadcastPart{}
+	if err := proto.Unmarshal(m.Payload, p); err != nil || p.GetSeq() == 0 {
+		c.s.rejected(m.From, messages.ReasonMalformed)
+		return
+	}
+	o := c.origin(overlay.Peer{Name: m.ID.Origin, Incarnation: m.ID.Incarnation})
+	switch o.path.Accept(p.GetSeq(), c.now()) {
+	case flow.Deliver:
+		c.piece(o, p)
+	case flow.Held:
+		if !o.path.Hold(p.GetSeq(), len(p.GetData()), p) {
+			c.s.counters.add("broadcast_dropped")
+		}
+	}
+	c.pop(o)
+	c.tick()
+}
+
+func (c *casting) origin(p overlay.Peer) *origin {
+	o := c.origins[p.Incarnation]
+	if o == nil {
+		if len(c.origins) >= castOrigins {
+			var oldest *origin
+			for _, x := range c.origins {
+				if oldest == nil || x.used < oldest.used {
+					oldest = x
+				}
+			}
+			delete(c.origins, oldest.peer.Incarnation)
+		}
+		o = &origin{peer: p}
+		c.origins[p.Incarnation] = o
+	}
+	o.used = time.Duration(c.now())
+	return o
+}
+
+func (c *casting) pop(o *origin) {
+	for {
+		p, ok := o.path.Pop()
+		if !ok {
+			return
+		}
+		c.piece(o, p.(*messages.BroadcastPart))
+	}
+}
+
+// piece puts a broadcast together. Without one of its pieces it is lost.
+func (c *casting) piece(o *origin, p *messages.BroadcastPart) {
+	if p.GetSeq() != o.next && o.begun {
+		c.s.counters.add("broadcast_lost")
+		o.begun, o.whole = false, nil
+	}
+	o.next = p.GetSeq() + 1
+	switch {
+	case p.GetFirst() && p.GetLast():
+		o.begun = false
+		c.hand(o, p.GetData())
+		return
+	case p.GetFirst():
+		o.begun, o.whole = true, nil
+	case !o.begun:
+		return
+	}
+	if len(o.whole)+len(p.GetData()) > MaxBroadcast {
+		c.s.rejected(o.peer, messages.ReasonTooLarge)
+		o.begun, o.whole = false, nil
+		return
+	}
+	o.whole = append(o.whole, p.GetData()...)
+	if p.GetLast() {
+		o.begun = false
+		whole := o.whole
+		o.whole = nil
+		c.hand(o, whole)
+	}
+}
+
+func (c *casting) hand(o *origin, data []byte) {
+	if c.s.cfg.OnBroadcast != nil {
+		c.s.cfg.OnBroadcast(o.peer, data)
+	}
+}
+
+// tick comes back while something waits for a piece that is missing.
+func (c *casting) tick() {
+	if c.ticking {
+		return
+	}
+	for _, o := range c.origins {
+		if _, waits := o.path.Waits(); waits {
+			c.ticking = true
+			time.AfterFunc(castTick, func() { c.s.root.Send(c.s.pids[castPart], castTicked{}) })
+			return
+		}
+	}
+}
