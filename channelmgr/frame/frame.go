@@ -27,9 +27,10 @@ const (
 	KindUndelivered Kind = 11
 	KindClose       Kind = 12
 	KindSession     Kind = 13
+	KindRelay       Kind = 14
 )
 
-var kindNames = [...]string{"kind 0", "data", "piece", "define", "flow-update", "begin", "end", "ping", "pong", "overlay", "control", "undelivered", "close", "session"}
+var kindNames = [...]string{"kind 0", "data", "piece", "define", "flow-update", "begin", "end", "ping", "pong", "overlay", "control", "undelivered", "close", "session", "relay"}
 
 // String returns the kind's name.
 func (k Kind) String() string {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
 )
 
 var update = flag.Bool("update", false, "write the golden captures anew")
@@ -45,6 +46,8 @@ var captures = map[string][]byte{
 	"undelivered":   AppendUndelivered(nil, Undelivered{Channel: 1, Slot: 5, Seq: 7, Reason: messages.ReasonNoSuchActor, Target: "t", Sender: "s", Type: "T"}),
 	"close":         AppendClose(nil, Close{Reason: messages.ReasonClosed}),
 	"session":       AppendSession(nil, Session{Epoch: 77}),
+	"relay": AppendRelay(nil, Relay{Control: true, Hops: 2, Circuit: 9, Flags: 1, Window: 262144, Number: 1, Ack: 1, More: 5,
+		From: overlay.Peer{Name: "a", Incarnation: 3}, To: overlay.Peer{Name: "bc", Incarnation: 4}, Body: []byte("body")}),
 }
 
 // The wire format is what the golden captures say.
@@ -92,6 +95,8 @@ func parse(raw []byte) (err error) {
 		_, err = ParseClose(raw)
 	case KindSession:
 		_, err = ParseSession(raw)
+	case KindRelay:
+		_, err = ParseRelay(raw)
 	default:
 		err = bad("unknown %v", k)
 	}
@@ -190,6 +195,10 @@ func TestRefusedControl(t *testing.T) {
 		"a reason":           AppendClose(nil, Close{Reason: messages.Reason(long[:65])}),
 		"an instance":        AppendOverlay(nil, Overlay{Instance: long[:65]}),
 		"no session":         AppendSession(nil, Session{}),
+		"no circuit":         AppendRelay(nil, Relay{Hops: 1, From: overlay.Peer{Name: "a", Incarnation: 3}, To: overlay.Peer{Name: "b", Incarnation: 4}}),
+		"no hops":            AppendRelay(nil, Relay{Circuit: 1, From: overlay.Peer{Name: "a", Incarnation: 3}, To: overlay.Peer{Name: "b", Incarnation: 4}}),
+		"no origin":          AppendRelay(nil, Relay{Circuit: 1, Hops: 1, To: overlay.Peer{Name: "b", Incarnation: 4}}),
+		"a late number":      AppendRelay(nil, Relay{Circuit: 1, Hops: 1, Number: MaxNumber, From: overlay.Peer{Name: "a", Incarnation: 3}, To: overlay.Peer{Name: "b", Incarnation: 4}}),
 	} {
 		Finish(b, 0)
 		var fe *Error

@@ -45,6 +45,9 @@ func again(raw []byte) []byte {
 	case KindClose:
 		m, _ := ParseClose(raw)
 		return AppendClose(nil, m)
+	case KindRelay:
+		m, _ := ParseRelay(raw)
+		return AppendRelay(nil, m)
 	default:
 		m, _ := ParseSession(raw)
 		return AppendSession(nil, m)
