@@ -137,11 +137,7 @@ type Health struct {
 // when the expected members are known.
 func (d *Distribution) Health() Health {
 	h := Health{Live: d.Err() == nil && !d.stopped.Load(), Members: len(d.service.View().Members), Expected: d.opts.expected}
-	for _, s := range d.registry.Sessions() {
-		if s.Linked() {
-			h.Neighbors++
-		}
-	}
+	h.Neighbors = len(d.service.Neighbors())
 	if !h.Live {
 		h.Reasons = append(h.Reasons, "the runtime has stopped")
 	}

@@ -45,6 +45,8 @@ type options struct {
 	kinds     map[string]*actor.Props
 	channels  []ChannelSpec
 	overlays  []OverlaySpec
+	routing   *channelmgr.Policy
+	shortcuts int
 	codecs    []messages.Codec
 	expected  int
 	drain     func(context.Context) error
@@ -194,6 +196,25 @@ func OverlayKinds() []string { return peerservice.OverlayKinds() }
 // same overlays.
 func WithOverlays(specs ...OverlaySpec) Option { return set(func(o *options) { o.overlays = specs }) }
 
+// WithRouting sets how nodes are reached to which no overlay has a link: "relay"
+// never dials beyond the overlays, "direct" dials and goes over relays where
+// that fails, "adaptive" goes over relays first and opens shortcuts, at most so
+// many (0 means 16), to those with whom much is exchanged. The default is direct
+// on a full mesh, adaptive elsewhere.
+func WithRouting(policy string, shortcuts int) Option {
+	return func(o *options) error {
+		p, err := channelmgr.ParsePolicy(policy)
+		if err != nil {
+			return fmt.Errorf("maquis: %w", err)
+		}
+		if shortcuts < 0 {
+			return fmt.Errorf("maquis: %d shortcuts: use 0 or more", shortcuts)
+		}
+		o.routing, o.shortcuts = &p, shortcuts
+		return nil
+	}
+}
+
 // WithCodec registers a codec for message types that are no protobuf messages.
 func WithCodec(c messages.Codec) Option {
 	return set(func(o *options) { o.codecs = append(o.codecs, c) })
@@ -283,6 +304,13 @@ func (o *options) finish() error {
 	}
 	if o.listen == "" && len(o.ports) == 0 {
 		o.listen = ":" + DefaultPort
+	}
+	if o.routing == nil {
+		p := channelmgr.DirectFirst
+		if len(o.overlays) > 0 && o.overlays[0].Kind != "" && o.overlays[0].Kind != FullMesh {
+			p = channelmgr.Adaptive
+		}
+		o.routing = &p
 	}
 	if o.transport == nil {
 		o.transport = transport.TCP{}

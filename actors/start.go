@@ -176,7 +176,7 @@ func (d *Distribution) listen(ctx context.Context) error {
 		d.registry, err = channelmgr.New(channelmgr.Config{
 			System: d.system, Self: overlay.Peer{Name: name, Incarnation: inc}, Cluster: o.cluster, Security: sec,
 			Transport: o.transport, Listen: addr, Advertise: advertise, Channels: o.channels,
-			Types: d.types, Limits: o.limits, Timing: o.timing, Logger: o.logger,
+			Types: d.types, Routing: *o.routing, Shortcuts: o.shortcuts, Limits: o.limits, Timing: o.timing, Logger: o.logger,
 		})
 		if err != nil {
 			return err

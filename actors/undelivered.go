@@ -129,4 +129,5 @@ func (r receiver) Undelivered(u channelmgr.Undelivered) {
 func (r receiver) Lost(l channelmgr.Loss) {
 	r.d.system.EventStream.Publish(&PossiblyLost{Node: l.Session.Peer().Name, Channel: l.Channel, Slot: l.Slot, From: l.From, To: l.To, Confirmed: l.Confirmed})
 	r.d.watches.linked(l.Session.Peer())
+	l.Session.Open() // both ends tell their watches again when a link is up
 }

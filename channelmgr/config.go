@@ -73,6 +73,8 @@ type Config struct {
 	Advertise []string      // addresses told to peers, best first; empty: the one listened on
 	Channels  []ChannelSpec // besides control and data; one named data replaces the default
 	Types     *messages.Registry
+	Routing   Policy // to nodes to which no overlay has a link
+	Shortcuts int    // links beyond the overlays that policy Adaptive opens at most; 0 means 16
 	Limits    Limits
 	Timing    Timing
 	Logger    *slog.Logger // nil: slog.Default

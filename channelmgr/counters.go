@@ -30,7 +30,7 @@ func (c *counters) linkEnded(why messages.Reason)   { c.add("link_ended_" + stri
 func (r *Registry) count(name string) { r.counters.add(name) }
 
 // Stats is a snapshot of the counters by name: received (messages posted),
-// links (that stand),
+// links (that stand), relayed (frames passed on for others),
 // refused_REASON (sends not accepted), rejected_REASON (messages that arrived
 // and could not be delivered), undelivered_REASON, link_ended_REASON,
 // handshake_REASON (handshakes that failed), and what the limits dropped.
@@ -38,7 +38,7 @@ type Stats map[string]uint64
 
 // Stats returns the counters.
 func (r *Registry) Stats() Stats {
-	s := Stats{"received": r.counters.received.Load(), "links": uint64(r.Links())}
+	s := Stats{"received": r.counters.received.Load(), "links": uint64(r.Links()), "relayed": r.relayed.Load()}
 	r.counters.named.Range(func(k, v any) bool {
 		s[k.(string)] = v.(*atomic.Uint64).Load()
 		return true

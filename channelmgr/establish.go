@@ -19,6 +19,7 @@ type attempt struct {
 	peer    overlay.Peer // name empty: a contact
 	control bool
 	index   uint8
+	relayed bool // over a circuit
 	cancel  context.CancelFunc
 }
 
@@ -68,9 +69,15 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 	case <-ctx.Done():
 		return nil, &handshake.Error{Reason: messages.ReasonTimeout, Err: ctx.Err()}
 	}
-	dctx, dcancel := context.WithTimeout(ctx, timing.DialTimeout)
-	conn, err := r.cfg.Transport.Dial(dctx, a.peer.Addr)
-	dcancel()
+	conn, sec, err := net.Conn(nil), r.cfg.Security, error(nil)
+	if a.relayed {
+		sec = r.overRelays
+		conn, err = r.dialCircuit(a.peer, a.control)
+	} else {
+		dctx, dcancel := context.WithTimeout(ctx, timing.DialTimeout)
+		conn, err = r.cfg.Transport.Dial(dctx, a.peer.Addr)
+		dcancel()
+	}
 	if err != nil {
 		why := reasonOf(err)
 		var ne net.Error
@@ -81,7 +88,7 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 	}
 	hctx, hcancel := context.WithTimeout(ctx, timing.HandshakeTimeout)
 	defer hcancel()
-	st, theirs, answer, err := handshake.Dial(hctx, conn, r.cfg.Security, r.hello(a.control, a.index, a.peer.Name))
+	st, theirs, answer, err := handshake.Dial(hctx, conn, sec, r.hello(a.control, a.index, a.peer.Name))
 	if err != nil {
 		he := new(handshake.Error)
 		errors.As(err, &he)
@@ -96,7 +103,7 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 		}
 	}
 	l, why := r.register(&link{
-		id: a.id, index: a.index, control: a.control, dialed: true, stream: st, known: answer.Known,
+		id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known,
 	}, peer, theirs.Generation)
 	if why != "" {
 		_ = st.Close()
@@ -142,7 +149,7 @@ func (r *Registry) accept(ln net.Listener) {
 			go func() {
 				defer r.wg.Done()
 				defer func() { <-r.handshakes }()
-				r.welcome(conn)
+				r.welcome(conn, false)
 			}()
 		default:
 			r.count("handshake_" + string(messages.ReasonLimit))
@@ -154,10 +161,15 @@ func (r *Registry) accept(ln net.Listener) {
 }
 
 // welcome does the acceptor's part of a handshake.
-func (r *Registry) welcome(conn net.Conn) {
+func (r *Registry) welcome(conn net.Conn, relayed bool) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timing.HandshakeTimeout)
 	defer cancel()
-	st, theirs, answer, err := handshake.Accept(ctx, conn, r.cfg.Security, r.cfg.Cluster, r.decide)
+	sec := r.cfg.Security
+	if relayed {
+		sec = r.overRelays
+	}
+	decide := func(h handshake.Hello, _ net.Addr) (handshake.Hello, handshake.Answer) { return r.decide(h, relayed) }
+	st, theirs, answer, err := handshake.Accept(ctx, conn, sec, r.cfg.Cluster, decide)
 	if err != nil {
 		he := new(handshake.Error)
 		errors.As(err, &he)
@@ -168,7 +180,7 @@ func (r *Registry) welcome(conn net.Conn) {
 		return
 	}
 	l, why := r.register(&link{
-		id: r.nextLink.Add(1), index: theirs.Index, control: theirs.Class == handshake.Control, stream: st, known: answer.Known,
+		id: r.nextLink.Add(1), index: theirs.Index, control: theirs.Class == handshake.Control, relayed: relayed, stream: st, known: answer.Known,
 	}, theirs.Peer(), theirs.Generation)
 	if why != "" {
 		_ = st.Close()
@@ -178,7 +190,7 @@ func (r *Registry) welcome(conn net.Conn) {
 }
 
 // decide is our verdict on a dialer. It takes no long lock and never blocks.
-func (r *Registry) decide(h handshake.Hello, _ net.Addr) (handshake.Hello, handshake.Answer) {
+func (r *Registry) decide(h handshake.Hello, relayed bool) (handshake.Hello, handshake.Answer) {
 	control := h.Class == handshake.Control
 	mine := r.hello(control, h.Index, "")
 	refuse := func(why messages.Reason, known uint64, detail string) (handshake.Hello, handshake.Answer) {
@@ -198,7 +210,7 @@ func (r *Registry) decide(h handshake.Hello, _ net.Addr) (handshake.Hello, hands
 	smaller := self.Compare(peer) < 0
 	dialing := false
 	for _, a := range r.attempts {
-		if a.control == control && a.index == h.Index && (a.peer.Same(peer) || a.peer.IsContact() && a.peer.Addr == peer.Addr) {
+		if a.control == control && a.index == h.Index && a.relayed == relayed && (a.peer.Same(peer) || a.peer.IsContact() && a.peer.Addr == peer.Addr) {
 			dialing = true
 		}
 	}
@@ -221,11 +233,14 @@ func (r *Registry) decide(h handshake.Hello, _ net.Addr) (handshake.Hello, hands
 		return refuse(messages.ReasonDuplicate, known, "a dial from here is on its way")
 	}
 	if s != nil {
-		if old := s.linkAt(control, h.Index); old != nil && !old.failed.Load() && old.dialed && smaller && r.now()-old.since < r.cfg.Timing.HandshakeTimeout {
+		old := s.linkAt(control, h.Index)
+		switch {
+		case old == nil || old.failed.Load() || old.relayed && !relayed:
+		case !old.relayed && relayed, old.dialed && smaller && r.now()-old.since < r.cfg.Timing.HandshakeTimeout:
 			return refuse(messages.ReasonDuplicate, known, "a link stands")
 		}
 	}
-	if !control && (s == nil || !s.Linked()) {
+	if !control && (s == nil || !s.Linked() || relayed == s.direct.Load()) {
 		return refuse(messages.ReasonRefused, known, "a data link needs a control link first")
 	}
 	return mine, handshake.Answer{Known: known}
@@ -273,7 +288,11 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 		why = messages.ReasonRefused
 	case len(s.links) >= r.cfg.Limits.MaxLinksPerPeer && old == nil && !l.control:
 		why = messages.ReasonLimit
-	case old != nil && !old.failed.Load() && fromSmaller(old) && !fromSmaller(l) && r.now()-old.since < r.cfg.Timing.HandshakeTimeout:
+	case old != nil && !old.failed.Load() && !old.relayed && l.relayed:
+		why = messages.ReasonDuplicate // what needs no relay stays
+	case !l.control && s.control.relayed != l.relayed:
+		why = messages.ReasonRefused
+	case old != nil && !old.failed.Load() && old.relayed == l.relayed && fromSmaller(old) && !fromSmaller(l) && r.now()-old.since < r.cfg.Timing.HandshakeTimeout:
 		why = messages.ReasonDuplicate
 	}
 	if why == "" {
@@ -296,13 +315,15 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 	if why != "" {
 		return nil, why
 	}
-	if old != nil {
+	orderly := old != nil && old.relayed && !l.relayed && !old.failed.Load()
+	if old != nil && !orderly {
 		old.fail(messages.ReasonDuplicate, nil)
 	}
 	if l.index >= MaxLanes { // a named channel's: perhaps bulk
 		l.stream.Pace()
 	}
 	if l.control {
+		s.direct.Store(!l.relayed)
 		s.linked.Store(true)
 		s.ctl.attach(l)
 	} else {
@@ -312,6 +333,9 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 		if p != nil {
 			p.attach(l)
 		}
+	}
+	if orderly {
+		old.retire()
 	}
 	return l, ""
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/maquis-go/maquis/channelmgr/frame"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
 	"github.com/maquis-go/maquis/messages"
 )
@@ -25,6 +26,7 @@ type link struct {
 	index    uint8
 	control  bool
 	dialed   bool   // by us
+	relayed  bool   // over a circuit
 	contact  string // the address dialed for a contact
 	known    uint64 // see overlay.LinkUp
 	stream   *handshake.Stream
@@ -109,6 +111,19 @@ func (l *link) serve(rb *readBuffer, tracked bool) {
 	if tracked {
 		r.wg.Done()
 	}
+}
+
+// retire ends a link in order, after another has taken its place: what was
+// written is brought to the peer, which does the same.
+func (l *link) retire() {
+	go func() {
+		l.writers.Wait()
+		if n, err := l.stream.TryWrite(frame.AppendClose(nil, frame.Close{Reason: messages.ReasonClosed})); err == nil && n > 0 {
+			l.armWrite()
+			_ = l.stream.Flush()
+		}
+		_ = l.stream.SetReadDeadline(time.Now().Add(l.s.r.cfg.Timing.WriteTimeout))
+	}()
 }
 
 // releaseSegs gives back the memory of what was written.

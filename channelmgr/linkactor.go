@@ -96,7 +96,7 @@ func establishedReport(l *link) *messages.LinkEstablished {
 }
 
 func failedReport(a *attempt, why messages.Reason, known uint64, detail string) *messages.LinkFailed {
-	m := &messages.LinkFailed{Link: a.id, Peer: nodeRef(a.peer), Index: uint32(a.index), Control: a.control,
+	m := &messages.LinkFailed{Link: a.id, Peer: nodeRef(a.peer), Index: uint32(a.index), Control: a.control, Relayed: a.relayed,
 		Reason: string(why), Known: known, Detail: detail}
 	if a.peer.IsContact() {
 		m.Contact = a.peer.Addr
@@ -114,12 +114,14 @@ func (r *Registry) linkEnded(l *link) {
 		if s.control == l {
 			s.control = nil
 			s.linked.Store(false)
+			s.direct.Store(false)
 		}
 	} else if s.links[l.index] == l {
 		delete(s.links, l.index)
 	}
 	var data []*link
-	if l.control && s.control == nil && l.why != messages.ReasonDuplicate {
+	// A circuit that its peer closes in order is followed by a link.
+	if l.control && s.control == nil && l.why != messages.ReasonDuplicate && !(l.relayed && l.why == messages.ReasonPeerClosed) {
 		for _, d := range s.links {
 			data = append(data, d)
 		}

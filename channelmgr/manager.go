@@ -24,6 +24,7 @@ import (
 type manager struct {
 	r        *Registry
 	failures map[dataLink]int // dials that failed in a row
+	relaying map[life]bool    // sessions that are being opened over relays
 	measures []measure        // round trips that are asked for
 	stop     context.CancelFunc
 	lastTick time.Duration
@@ -40,7 +41,7 @@ type dataLink struct {
 // runs per registry; it registers itself with SetManager.
 func ManagerProps(r *Registry) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &manager{r: r, failures: make(map[dataLink]int)}
+		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool)}
 	})
 }
 
@@ -64,6 +65,12 @@ func (m *manager) Receive(c actor.Context) {
 		m.measures = append(m.measures, measure{peerOf(msg.GetPeer()), msg.GetOwner(), m.r.now()})
 		m.measure()
 	case *messages.OpenLink:
+		if msg.GetIndex() == wanted {
+			if s := m.r.lifeSession(lifeOf(peerOf(msg.GetPeer()))); s != nil && !s.Linked() {
+				m.reach(s)
+			}
+			return
+		}
 		m.onOpenLink(peerOf(msg.GetPeer()), uint8(msg.GetIndex()))
 	case *messages.LinkEstablished:
 		m.onEstablished(msg)
@@ -124,7 +131,7 @@ func (m *manager) takeUp() {
 	m.r.holds.mu.Lock()
 	var gone []life
 	for k := range m.r.holds.up {
-		if s := m.r.lifeSession(k); s == nil || !s.Linked() {
+		if s := m.r.lifeSession(k); s == nil || !s.Direct() {
 			gone = append(gone, k)
 		}
 	}
@@ -175,7 +182,7 @@ func (m *manager) connect(peer overlay.Peer, owner string) {
 	}
 	k := lifeOf(peer)
 	s := m.r.lifeSession(k)
-	if s != nil && s.Linked() {
+	if s != nil && s.Direct() {
 		if l := s.linkAt(true, 0); l != nil {
 			h.give(k, owner)
 			h.mu.Unlock()
@@ -217,7 +224,7 @@ func (m *manager) onDisconnect(msg *messages.Disconnect) {
 // dial starts a link actor for an attempt.
 func (m *manager) dial(a *attempt) {
 	a.id = m.r.nextLink.Add(1)
-	if !a.peer.IsContact() && a.control {
+	if !a.peer.IsContact() && a.control && !a.relayed {
 		m.r.holds.mu.Lock()
 		if w := m.r.holds.waiting[lifeOf(a.peer)]; w != nil {
 			w.dial = a.id
@@ -248,6 +255,12 @@ func (m *manager) established(l *link) {
 		return
 	}
 	k := lifeOf(l.s.peer)
+	delete(m.failures, dataLink{life: k, control: true})
+	if l.relayed { // nobody has a hold on that
+		delete(m.relaying, k)
+		m.linked(l)
+		return
+	}
 	h := &m.r.holds
 	h.mu.Lock()
 	var owners []string
@@ -265,8 +278,16 @@ func (m *manager) established(l *link) {
 	if l.contact != "" {
 		m.contact(l.contact, l, "", 0)
 	}
+	m.linked(l)
+	m.straighten(l.s)
+}
+
+// linked lets the reader of a control link run, and what waits be sent.
+func (m *manager) linked(l *link) {
 	l.start()
-	delete(m.failures, dataLink{life: k, control: true})
+	if f := m.r.onLink.Load(); f != nil {
+		(*f)(l.s.peer)
+	}
 	m.reopen(l.s)
 }
 
@@ -294,14 +315,19 @@ func (m *manager) contact(addr string, l *link, why messages.Reason, known uint6
 
 func (m *manager) onFailed(msg *messages.LinkFailed) {
 	peer, why := peerOf(msg.GetPeer()), messages.Reason(msg.GetReason())
-	if !msg.GetControl() {
+	switch {
+	case !msg.GetControl():
 		m.dataFailed(peer, uint8(msg.GetIndex()))
+		return
+	case msg.GetRelayed():
+		delete(m.relaying, lifeOf(peer))
+		m.unlinked(peer)
 		return
 	}
 	if msg.GetContact() != "" {
 		if why == messages.ReasonDuplicate { // the session stands already, dialed by the other side
 			for _, s := range m.r.Sessions() {
-				if l := s.linkAt(true, 0); s.Linked() && l != nil && s.peer.Addr == msg.GetContact() {
+				if l := s.linkAt(true, 0); s.Direct() && l != nil && s.peer.Addr == msg.GetContact() {
 					m.contact(msg.GetContact(), l, "", 0)
 					return
 				}
@@ -352,7 +378,7 @@ func (m *manager) onOpenLink(peer overlay.Peer, index uint8) {
 		return // reopened when that link has ended
 	}
 	if !s.Linked() {
-		m.connect(s.peer, lanes)
+		m.reach(s)
 		return
 	}
 	s.mu.Lock()
@@ -368,7 +394,7 @@ func (m *manager) onOpenLink(peer overlay.Peer, index uint8) {
 	}
 	p.mu.Unlock()
 	if ask {
-		m.dial(&attempt{peer: s.peer, index: index})
+		m.dial(&attempt{peer: s.peer, index: index, relayed: !s.Direct()})
 	}
 }
 

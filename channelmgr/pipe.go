@@ -34,6 +34,7 @@ type pipe struct {
 
 	mu      sync.Mutex
 	lanes   []*lane // High before Medium before Low
+	relays  *lane   // among them: what is passed on for others
 	defs    []byte  // definitions and Begin frames: written before anything queued
 	dict    dictionary
 	link    *link // the carrier; nil while there is none

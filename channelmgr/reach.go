@@ -8,6 +8,76 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
+// wanted stands for the control link among the indices of links that are to be
+// opened.
+const wanted = 1 << 8
+
+// hotBytes is how much a circuit carries between two ticks when it is hot.
+const hotBytes = 32 << 10
+
+// reach opens the session with a peer, as the policy says: by a link of its own
+// or over relays. Where that fails it is tried the other way.
+func (m *manager) reach(s *Session) {
+	k := lifeOf(s.peer)
+	relay := m.r.cfg.Routing != DirectFirst
+	if m.failures[dataLink{life: k, control: true}]%2 == 1 {
+		relay = !relay
+	}
+	if !relay && m.r.cfg.Routing != RelayOnly {
+		m.connect(s.peer, lanes)
+		return
+	}
+	if !m.relaying[k] {
+		m.relaying[k] = true
+		m.dial(&attempt{peer: s.peer, control: true, relayed: true})
+	}
+}
+
+// straighten moves the data links of a session that has a link of its own now
+// off their circuits.
+func (m *manager) straighten(s *Session) {
+	s.mu.Lock()
+	var list []uint8
+	for i, l := range s.links {
+		if l.relayed {
+			list = append(list, i)
+		}
+	}
+	s.mu.Unlock()
+	slices.Sort(list)
+	for _, i := range list {
+		m.dial(&attempt{peer: s.peer, index: i})
+	}
+}
+
+// shorten opens a link to those with whom much is exchanged over relays.
+func (m *manager) shorten() {
+	if m.r.cfg.Routing != Adaptive {
+		return
+	}
+	shortcuts := 0
+	for _, s := range m.r.allSessions() {
+		if s.Direct() && !m.r.holds.held(s.peer) {
+			shortcuts++
+		}
+	}
+	m.r.circuits.mu.Lock()
+	list := make([]*circuitConn, 0, len(m.r.circuits.m))
+	for _, c := range m.r.circuits.m {
+		list = append(list, c)
+	}
+	m.r.circuits.mu.Unlock()
+	for _, c := range list {
+		if c.took() < hotBytes || shortcuts >= m.r.cfg.Shortcuts {
+			continue
+		}
+		if s := m.r.lifeSession(lifeOf(c.peer)); s != nil && s.Linked() && !s.Direct() {
+			shortcuts++
+			m.connect(s.peer, lanes)
+		}
+	}
+}
+
 // unlinked: a dial for lanes came to nothing. It is repeated after a while that
 // grows, as long as something waits.
 func (m *manager) unlinked(peer overlay.Peer) {
@@ -51,12 +121,12 @@ func (m *manager) measure() {
 	m.measures = slices.DeleteFunc(m.measures, func(w measure) bool {
 		s := m.r.lifeSession(lifeOf(w.peer))
 		switch {
-		case s != nil && s.Linked() && s.rtt.Load() > 0:
+		case s != nil && s.Direct() && s.rtt.Load() > 0:
 			m.report(w.owner, &messages.Measured{Peer: nodeRef(w.peer), CostNs: s.rtt.Load()})
 			return true
 		case now-w.since > t.DialTimeout:
 			return true
-		case s == nil || !s.Linked():
+		case s == nil || !s.Direct():
 			m.connect(w.peer, lanes)
 		}
 		return false

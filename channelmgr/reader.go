@@ -219,7 +219,12 @@ func (l *link) frame(raw []byte) error {
 		if took := l.s.r.now() - time.Duration(p.Sent); p.Nonce == l.id && took > 0 {
 			l.s.rtt.Store(int64(took))
 		}
+	case frame.KindRelay:
+		return l.onRelay(raw)
 	case frame.KindOverlay:
+		if l.relayed {
+			return badFrame(messages.ReasonBadFrame, "an overlay's frame over a circuit")
+		}
 		o, err := frame.ParseOverlay(raw)
 		if err != nil {
 			return asFrameError(err)

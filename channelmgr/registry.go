@@ -18,6 +18,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/maquis-go/maquis/channelmgr/handshake"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
@@ -59,6 +60,11 @@ type Registry struct {
 	spawner    atomic.Pointer[func(*actor.Props, string) (*actor.PID, error)]
 	backlog    atomic.Int64 // overlay frames that wait for their hosts
 	counters   counters
+	relayed    atomic.Uint64 // frames passed on for others
+	circuits   circuits
+	ways       ways
+	overRelays *handshake.Security // of links over circuits: each hop is secured
+	onLink     atomic.Pointer[func(overlay.Peer)]
 	nextLink   atomic.Uint64
 
 	mu       sync.Mutex
@@ -82,6 +88,7 @@ func New(cfg Config) (*Registry, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg.Shortcuts = cmp.Or(cfg.Shortcuts, 16)
 	cfg.Timing, cfg.Limits = cfg.Timing.withDefaults(), cfg.Limits.withDefaults()
 	r := &Registry{
 		cfg:      cfg,
@@ -96,6 +103,11 @@ func New(cfg Config) (*Registry, error) {
 	for _, c := range cfg.Channels {
 		r.channels[c.Name] = c.withDefaults()
 	}
+	var err error
+	if r.overRelays, err = handshake.NewSecurity(handshake.SecurityConfig{Mode: handshake.ModeInsecure, Cluster: cfg.Cluster, Node: cfg.Self.Name}); err != nil {
+		return nil, err
+	}
+	r.circuits.m, r.ways.asked = make(map[circuitKey]*circuitConn), make(map[life]time.Duration)
 	r.handshakes = make(chan struct{}, cfg.Limits.MaxHandshakes)
 	r.holds.init()
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -153,6 +165,10 @@ func (r *Registry) SetSenderBinder(f func(pid *actor.PID, channel string) *actor
 func (r *Registry) SetAdmission(f func(Newcomer) (why messages.Reason, known uint64)) {
 	r.admission.Store(&f)
 }
+
+// SetOnLink sets who is told that the session with a peer has come up, over a
+// link or a circuit. It must not block.
+func (r *Registry) SetOnLink(f func(peer overlay.Peer)) { r.onLink.Store(&f) }
 
 // SetManager names the manager actor.
 func (r *Registry) SetManager(pid *actor.PID) { r.manager.Store(pid) }

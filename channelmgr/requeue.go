@@ -40,6 +40,9 @@ func (q *segments) walk(f func(queued)) {
 // message whose beginning went down with the old link. The pipe's lock is
 // held.
 func (ln *lane) begin(dst []byte) []byte {
+	if len(ln.slots) == 0 {
+		return dst // it carries no flows
+	}
 	first := ln.firstQueued()
 	orphans := -1 // segments up to here belong to a message that is lost
 	ln.q.walk(func(f queued) {
@@ -116,7 +119,7 @@ const maxReturned = 10_000
 // ended: nobody else touches the queue.
 func (ln *lane) returnQueued(names [5]map[uint32]string, why messages.Reason) {
 	s := ln.pipe.s
-	if len(ln.slots) == 0 { // control
+	if len(ln.slots) == 0 { // control, or relayed
 		ln.q.drop()
 		return
 	}

@@ -42,6 +42,7 @@ type Session struct {
 	ended   messages.Reason
 
 	linked     atomic.Bool
+	direct     atomic.Bool  // linked by a link of its own, not by a circuit
 	rtt        atomic.Int64 // round trip as last measured by a heartbeat, in ns; 0: not known
 	assembling atomic.Int64 // bytes of partly received large messages
 }
@@ -64,8 +65,18 @@ func (s *Session) address() string { return s.pidAddress }
 // Generation returns the generation of the peer that this session is with.
 func (s *Session) Generation() uint64 { return s.generation.Load() }
 
-// Linked reports whether the control link is up.
+// Linked reports whether the control link is up, be it over a circuit.
 func (s *Session) Linked() bool { return s.linked.Load() }
+
+// Direct reports whether the control link is up and needs no relay.
+func (s *Session) Direct() bool { return s.direct.Load() }
+
+// Open has a link opened to the peer, if there is none.
+func (s *Session) Open() {
+	if !s.Linked() {
+		s.r.tell(&messages.OpenLink{Peer: nodeRef(s.peer), Index: wanted})
+	}
+}
 
 // Ended reports whether the session has ended: nothing is sent on it any more.
 func (s *Session) Ended() bool {
@@ -139,7 +150,7 @@ func (s *Session) sendRuntime(instance string, m proto.Message) error {
 		return &SendError{Node: s.peer.Name, Channel: ControlChannel, Reason: messages.ReasonTooLarge, Err: err}
 	}
 	name := string(m.ProtoReflect().Descriptor().FullName())
-	ok := s.ctl.frames(func(dst []byte) []byte {
+	ok := (instance == "" || s.direct.Load()) && s.ctl.frames(func(dst []byte) []byte {
 		if instance != "" {
 			return frame.AppendOverlay(dst, frame.Overlay{Instance: instance, Type: name, Body: b})
 		}
@@ -231,7 +242,7 @@ func linkIndex(channel string, n int) uint8 {
 		return uint8(n)
 	}
 	h := xxhash.Sum64String(channel)
-	return uint8(MaxLanes + (h+uint64(n))%(256-MaxLanes))
+	return uint8(MaxLanes + (h+uint64(n))%(relayIndex-MaxLanes))
 }
 
 // update takes a peer's report on a flow of ours.

@@ -145,3 +145,32 @@ func (c ChannelSpec) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Policy says how nodes are reached to which no overlay has a link. The zero
+// value is Adaptive.
+type Policy uint8
+
+// Policies.
+const (
+	// Adaptive goes over relays first, and opens a link of its own, a shortcut,
+	// for what is hot, or where there is no way over relays.
+	Adaptive Policy = iota
+	// RelayOnly never dials beyond the overlays.
+	RelayOnly
+	// DirectFirst dials, and goes over relays where that fails. Links without
+	// traffic are closed.
+	DirectFirst
+)
+
+// ParsePolicy reads "adaptive", "relay" or "direct".
+func ParsePolicy(s string) (Policy, error) {
+	switch s {
+	case "adaptive":
+		return Adaptive, nil
+	case "relay":
+		return RelayOnly, nil
+	case "direct":
+		return DirectFirst, nil
+	}
+	return 0, fmt.Errorf("channelmgr: routing policy %q: use adaptive, relay or direct", s)
+}

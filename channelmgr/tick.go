@@ -17,6 +17,7 @@ func (m *manager) onTick() {
 	late := now-m.lastTick > t.SilentAfter/2
 	m.lastTick = now
 	m.measure()
+	m.shorten()
 	for _, s := range r.allSessions() {
 		for _, l := range s.allLinks() {
 			read, wrote := time.Duration(l.lastRead.Load()), time.Duration(l.lastWrite.Load())
@@ -35,9 +36,22 @@ func (m *manager) onTick() {
 				l.fail(messages.ReasonSilent, nil)
 			}
 		}
+		if !s.Linked() && !late {
+			m.blind(s, now)
+		}
 		s.reportAll(overlay.Time(now))
 		if s.Linked() && !r.holds.held(s.peer) {
 			m.unheld(s, now)
+		}
+	}
+}
+
+// blind ends data links that have been without a control link for a while: they
+// hear of nothing.
+func (m *manager) blind(s *Session, now time.Duration) {
+	for _, l := range s.allLinks() {
+		if !l.control && now-max(l.since, time.Duration(l.lastRead.Load())) > m.r.cfg.Timing.SilentAfter {
+			l.fail(messages.ReasonSilent, nil)
 		}
 	}
 }
@@ -62,11 +76,15 @@ func (m *manager) idle(s *Session, l *link) {
 	l.lastRead.Store(int64(m.r.now()))
 }
 
+// unheldAfter is how long a session lives that nobody holds and that carries no
+// data: who dials often finds it. Our choice.
+const unheldAfter = 3 * time.Second
+
 // unheld closes a session that we dialed, on which nobody has a hold, and
 // that has been quiet for a while.
 func (m *manager) unheld(s *Session, now time.Duration) {
 	l := s.linkAt(true, 0)
-	if l == nil || !l.dialed || now-l.since < m.r.cfg.Timing.IdleAfter {
+	if l == nil || !l.dialed || now-l.since < unheldAfter {
 		return
 	}
 	s.mu.Lock()

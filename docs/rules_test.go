@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"overlay/sim/scenario": {"overlay", "overlay/", "messages"},
 	"channelmgr/frame":     {"overlay", "messages"},
 	"channelmgr/flow":      {"overlay", "messages"},
+	"channelmgr/circuit":   {"overlay"},
 	"channelmgr/transport": {},
 	"channelmgr/handshake": {"overlay", "messages", "channelmgr/transport"},
 	"channelmgr":           {"overlay", "messages", "channelmgr/"},
@@ -54,7 +55,7 @@ var mayImport = map[string][]string{
 // pure are the packages that hold machines: no input or output, no clock, no
 // goroutine, no lock.
 var pure = []string{"overlay", "overlay/roster", "overlay/fullmesh", "overlay/hyparview", "overlay/xbot", "overlay/scamp",
-	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "channelmgr/flow", "channelmgr/frame", "peerservice/route"}
+	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "channelmgr/flow", "channelmgr/circuit", "channelmgr/frame", "peerservice/route"}
 
 type pkg struct {
 	ImportPath, Dir, Doc string

@@ -759,6 +759,7 @@ type LinkFailed struct {
 	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	Known         uint64                 `protobuf:"varint,7,opt,name=known,proto3" json:"known,omitempty"`
 	Detail        string                 `protobuf:"bytes,8,opt,name=detail,proto3" json:"detail,omitempty"`
+	Relayed       bool                   `protobuf:"varint,9,opt,name=relayed,proto3" json:"relayed,omitempty"` // it was tried over relays
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -847,6 +848,13 @@ func (x *LinkFailed) GetDetail() string {
 		return x.Detail
 	}
 	return ""
+}
+
+func (x *LinkFailed) GetRelayed() bool {
+	if x != nil {
+		return x.Relayed
+	}
+	return false
 }
 
 // LinkEnded is a link actor's report that an established link is gone.
@@ -1523,7 +1531,7 @@ const file_maquis_control_proto_rawDesc = "" +
 	"\x05index\x18\x05 \x01(\rR\x05index\x12\x18\n" +
 	"\acontrol\x18\x06 \x01(\bR\acontrol\x12\x18\n" +
 	"\ainbound\x18\a \x01(\bR\ainbound\x12\x18\n" +
-	"\acontact\x18\b \x01(\tR\acontact\"\xd8\x01\n" +
+	"\acontact\x18\b \x01(\tR\acontact\"\xf2\x01\n" +
 	"\n" +
 	"LinkFailed\x12\x12\n" +
 	"\x04link\x18\x01 \x01(\x04R\x04link\x12&\n" +
@@ -1533,7 +1541,8 @@ const file_maquis_control_proto_rawDesc = "" +
 	"\acontact\x18\x05 \x01(\tR\acontact\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05known\x18\a \x01(\x04R\x05known\x12\x16\n" +
-	"\x06detail\x18\b \x01(\tR\x06detail\"\xa7\x01\n" +
+	"\x06detail\x18\b \x01(\tR\x06detail\x12\x18\n" +
+	"\arelayed\x18\t \x01(\bR\arelayed\"\xa7\x01\n" +
 	"\tLinkEnded\x12\x12\n" +
 	"\x04link\x18\x01 \x01(\x04R\x04link\x12&\n" +
 	"\x04peer\x18\x02 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\x12\x14\n" +

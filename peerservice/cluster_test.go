@@ -39,12 +39,14 @@ type cluster struct {
 	faults *transport.Faults
 	nodes  map[string]*node
 	lives  int
+
+	routing channelmgr.Policy // of nodes that are started from now on
 }
 
 // bubble runs a test on virtual time and stops all its nodes at the end.
 func bubble(t *testing.T, test func(t *testing.T, c *cluster)) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{t: t, memory: transport.NewMemory(), faults: transport.NewFaults(1), nodes: make(map[string]*node)}
+		c := &cluster{t: t, routing: channelmgr.DirectFirst, memory: transport.NewMemory(), faults: transport.NewFaults(1), nodes: make(map[string]*node)}
 		defer func() {
 			c.faults.Heal()
 			for _, n := range c.nodes {
@@ -99,7 +101,7 @@ func (c *cluster) startAt(at, name string, seeds []string, opts ...func(*Config)
 	n.reg, err = channelmgr.New(channelmgr.Config{
 		System: n.system, Self: overlay.Peer{Name: name, Incarnation: overlay.Incarnation(1000 + c.lives)}, Cluster: "c", Security: sec,
 		Transport: c.faults.Node(name, c.memory), Listen: at, Types: messages.NewRegistry(), Logger: quiet,
-		Timing: channelmgr.Timing{SilentAfter: 2 * time.Second, DialTimeout: time.Second},
+		Timing: channelmgr.Timing{SilentAfter: 2 * time.Second, DialTimeout: time.Second}, Routing: c.routing,
 	})
 	require.NoError(c.t, err)
 	n.reg.SetReceiver(n)

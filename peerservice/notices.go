@@ -7,6 +7,7 @@ import (
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/roster"
+	"github.com/maquis-go/maquis/peerservice/route"
 )
 
 // lookAgain is after how many new members it is asked which tombstones are still
@@ -176,6 +177,10 @@ func (s *Service) notified(instance string, n any) {
 		case castSubject:
 			s.root.Send(s.pids[castPart], n)
 		}
+	case route.Way:
+		s.cfg.Registry.SetWay(n.To, n.Via)
+	case route.Nowhere:
+		s.cfg.Registry.NoWay(n.To)
 	default:
 		s.tellPeers(notice{instance, n})
 	}
@@ -212,9 +217,6 @@ func (s *Service) neighborUp(instance string, n overlay.NeighborUp) {
 		return // another overlay has a link already
 	}
 	s.tellRoster(n)
-	if s.cfg.OnLink != nil {
-		s.cfg.OnLink(n.Peer)
-	}
 }
 
 func (s *Service) neighborDown(instance string, n overlay.NeighborDown) {

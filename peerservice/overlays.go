@@ -137,7 +137,9 @@ func (o OverlaySpec) stack(self overlay.Peer, first uint64, dice func() *rand.Ra
 	if err != nil {
 		return nil, err
 	}
-	routes, err := route.NewFinder(route.DefaultConfig(self))
+	finder := route.DefaultConfig(self)
+	finder.First = first
+	routes, err := route.NewFinder(finder)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package peerservice
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +99,66 @@ func TestOverlays(t *testing.T) {
 				c.knows(20*time.Second, append(list, left)...)
 			})
 		})
+	}
+}
+
+// With each policy messages reach whom no overlay has a link to, in order; with
+// relays only nobody is dialed beyond the overlay.
+func TestRouting(t *testing.T) {
+	const count = 12
+	for kind, spec := range specs(count) {
+		for name, policy := range map[string]channelmgr.Policy{"relay": channelmgr.RelayOnly, "adaptive": channelmgr.Adaptive, "direct": channelmgr.DirectFirst} {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T, c *cluster) {
+					c.routing = policy
+					var list []*node
+					for i := range count {
+						list = append(list, c.start(fmt.Sprint("n", i), []string{addr("n0")}, func(cfg *Config) { cfg.Overlays = []OverlaySpec{spec(i)} }))
+					}
+					c.knows(30*time.Second, list...)
+					c.pass(10 * time.Second) // links that only the joins needed are closed
+					const messages = 50
+					for k := range messages {
+						for i, from := range list {
+							for _, d := range []int{2, 5} {
+								s, why := from.svc.Session(list[(i+d)%count].name)
+								require.Empty(t, why)
+								require.NoError(t, s.Send(&channelmgr.Outgoing{Target: "x", Msg: wrapperspb.String(fmt.Sprint(from.name, " ", k))}))
+							}
+						}
+					}
+					c.until(30*time.Second, func() string {
+						for i, to := range list {
+							for _, d := range []int{2, 5} {
+								from := list[(i-d+count)%count]
+								to.mu.Lock()
+								n, order := 0, true
+								for _, g := range to.got {
+									if w, k, _ := strings.Cut(g, " "); w == from.name {
+										order = order && k == fmt.Sprint(n)
+										n++
+									}
+								}
+								to.mu.Unlock()
+								require.True(t, order && n <= messages)
+								if n < messages {
+									return fmt.Sprintf("%s has %d messages of %s", to.name, n, from.name)
+								}
+							}
+						}
+						return ""
+					})
+					if policy == channelmgr.RelayOnly && (kind == Static || kind == ClientServer) { // which dial nobody else
+						for _, n := range list {
+							for _, s := range n.reg.Sessions() {
+								near := slices.ContainsFunc(n.svc.Neighbors(), s.Peer().Same)
+								require.True(t, near || !s.Direct(), "%s has a link to %s, who is no neighbor", n.name, s.Peer())
+							}
+						}
+					}
+				})
+			})
+		}
 	}
 }
 

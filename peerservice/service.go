@@ -17,6 +17,7 @@ import (
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/roster"
+	"github.com/maquis-go/maquis/peerservice/route"
 )
 
 // Names of the supervisor, of the parts below it and of the overlay instances.
@@ -107,6 +108,10 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	s.self.Store(&rec)
 	s.publish(nil, put(roster.Member{Record: rec}))
 	r.SetAdmission(s.admit)
+	r.SetFinder(func(to overlay.Peer) { s.tellStack(s.overlays[0], overlay.Command{Order: route.Want{To: to}}) })
+	if cfg.OnLink != nil {
+		r.SetOnLink(cfg.OnLink)
+	}
 	if err := s.spawn(ctx); err != nil {
 		return nil, err
 	}

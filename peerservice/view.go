@@ -6,6 +6,7 @@ import (
 
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/roster"
 )
 
@@ -91,4 +92,16 @@ func (s *Service) publish(e Event, change func(map[string]roster.Member)) {
 			sub.put(e)
 		}
 	}
+}
+
+// Neighbors returns the peers to whom the overlays have links, sorted.
+func (s *Service) Neighbors() []overlay.Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]overlay.Peer, 0, len(s.links))
+	for _, k := range s.links {
+		list = append(list, k.peer)
+	}
+	slices.SortFunc(list, overlay.Peer.Compare)
+	return list
 }

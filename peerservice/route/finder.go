@@ -1,62 +1,16 @@
-// Package route finds ways to nodes to which there is no link, over relays.
-//
-// The package is pure. See docs/protocols/routes.md.
 package route
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
-
-// Config of a Finder. It must not be changed after NewFinder. All values are
-// our choice.
-type Config struct {
-	Self overlay.Peer
-	// Wait is how long a search may take before it is repeated, doubling: 1 s.
-	Wait time.Duration
-	// Tries is how often a route is searched before messages for it are
-	// undeliverable: 3.
-	Tries int
-	// Queue bounds the messages that wait for routes, of one target and in all:
-	// 64 and 1024. What is beyond is undeliverable at once.
-	Queue, QueueAll int
-	// Routes bounds the routes to nodes that are no neighbors; the least
-	// recently used is forgotten: 4096.
-	Routes int
-	// Keep is how long a route that is not used is kept: 5 min.
-	Keep time.Duration
-	// MaxHops bounds the links that a message crosses: 64.
-	MaxHops int
-}
-
-// DefaultConfig returns a Config with the defaults for a node.
-func DefaultConfig(self overlay.Peer) Config {
-	return Config{Self: self, Wait: time.Second, Tries: 3, Queue: 64, QueueAll: 1024, Routes: 4096, Keep: 5 * time.Minute, MaxHops: 64}
-}
-
-// Validate reports everything that is wrong.
-func (c Config) Validate() error {
-	var errs []error
-	if c.Self.Name == "" || c.Self.Incarnation == 0 {
-		errs = append(errs, errors.New("route: Config.Self needs a name and an incarnation"))
-	}
-	if c.Wait <= 0 || c.Keep <= 0 {
-		errs = append(errs, fmt.Errorf("route: Config.Wait and Keep are %v and %v; use positive times", c.Wait, c.Keep))
-	}
-	if c.Tries < 1 || c.Queue < 1 || c.QueueAll < c.Queue || c.Routes < 1 || c.MaxHops < 2 || c.MaxHops > 255 {
-		errs = append(errs, fmt.Errorf("route: Config.Tries, Queue, QueueAll, Routes and MaxHops are %d, %d, %d, %d, %d; use at least 1, QueueAll not below Queue, MaxHops 2 to 255",
-			c.Tries, c.Queue, c.QueueAll, c.Routes, c.MaxHops))
-	}
-	return errors.Join(errs...)
-}
 
 // Subject is that of searches on a broadcast tree.
 const Subject = "route"
@@ -74,8 +28,17 @@ type Send struct {
 	Body []byte // immutable
 }
 
+// Want is an order: to find a way to a node anew, since the one that is known
+// leads nowhere, or none is. Way or Nowhere follows, if the node is no neighbor.
+type Want struct{ To overlay.Peer }
+
 // What a Finder notifies.
 type (
+	// Way tells by which neighbor a node is reached from now on; without one
+	// there is no way that is known.
+	Way struct{ To, Via overlay.Peer }
+	// Nowhere tells that a node was searched in vain.
+	Nowhere struct{ To overlay.Peer }
 	// Arrived is a message for this node.
 	Arrived struct {
 		From overlay.Peer
@@ -137,7 +100,7 @@ func NewFinder(cfg Config) (*Finder, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Finder{cfg: cfg, hops: make(map[string]*hop), searches: make(map[string]*search)}, nil
+	return &Finder{cfg: cfg, hops: make(map[string]*hop), searches: make(map[string]*search), seq: cfg.First}, nil
 }
 
 // Owns implements overlay.Layer.
@@ -151,8 +114,10 @@ func (f *Finder) Owns(ev overlay.Event) bool {
 	case overlay.Fired:
 		return ev.Timer.Kind == timerFind || ev.Timer.Kind == timerSweep
 	case overlay.Command:
-		_, ok := ev.Order.(Send)
-		return ok
+		switch ev.Order.(type) {
+		case Send, Want:
+			return true
+		}
 	}
 	return false
 }
@@ -165,17 +130,20 @@ func (f *Finder) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) 
 		out.SetTimer(overlay.Timer{Kind: timerSweep}, f.cfg.Keep)
 	case overlay.NeighborUp:
 		if old, ok := f.neighbors.Find(ev.Peer.Name); ok && !old.Same(ev.Peer) {
-			f.neighborDown(old)
+			f.neighborDown(old, out)
 		}
 		f.neighbors.Add(ev.Peer)
 		f.release(ev.Peer, out)
 	case overlay.NeighborDown:
-		f.neighborDown(ev.Peer)
+		f.neighborDown(ev.Peer, out)
 	case overlay.Delivered:
 		f.onFind(ev, out)
 	case overlay.Command:
-		if s, ok := ev.Order.(Send); ok {
-			f.send(s, out)
+		switch o := ev.Order.(type) {
+		case Send:
+			f.send(o, out)
+		case Want:
+			f.want(o.To, out)
 		}
 	case overlay.Received:
 		switch m := ev.Msg.(type) {
@@ -189,7 +157,7 @@ func (f *Finder) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) 
 	case overlay.Fired:
 		if ev.Timer.Kind == timerSweep {
 			out.SetTimer(ev.Timer, f.cfg.Keep)
-			f.sweep()
+			f.sweep(out)
 		} else if s := f.searches[ev.Timer.Peer]; s != nil {
 			f.find(s, out)
 		}
@@ -209,17 +177,18 @@ func (f *Finder) Next(to overlay.Peer) (via overlay.Peer, hops int, ok bool) {
 }
 
 // learn takes a way to a node, if it is newer or shorter than any before.
-func (f *Finder) learn(to, via overlay.Peer, seq uint64, hops int) {
+func (f *Finder) learn(to, via overlay.Peer, seq uint64, hops int, out *overlay.Effects) {
 	if to.Name == f.cfg.Self.Name || hops < 1 || hops > f.cfg.MaxHops || !f.neighbors.Has(via) {
 		return
 	}
 	h := f.hops[to.Name]
 	switch {
 	case h == nil:
-		f.makeRoom()
+		f.makeRoom(out)
 		h = &hop{}
 		f.hops[to.Name] = h
 	case !h.to.Same(to):
+		f.lose(h, out)
 		*h = hop{} // another life: its numbers begin anew
 	case seq < h.seq || seq == h.seq && hops >= h.limit && !(h.via.Same(via) && hops == h.hops):
 		return
@@ -228,10 +197,41 @@ func (f *Finder) learn(to, via overlay.Peer, seq uint64, hops int) {
 	if h.seq == seq && h.limit > 0 {
 		limit = min(limit, h.limit)
 	}
+	if !h.via.Same(via) {
+		out.Notify(Way{to, via})
+	}
 	*h = hop{to: to, via: via, seq: seq, hops: hops, limit: limit, used: f.now}
 }
 
-func (f *Finder) makeRoom() {
+// lose ends a way.
+func (f *Finder) lose(h *hop, out *overlay.Effects) {
+	if h.via.Name != "" {
+		h.via = overlay.Peer{}
+		out.Notify(Way{To: h.to})
+	}
+}
+
+// want searches a way anew.
+func (f *Finder) want(to overlay.Peer, out *overlay.Effects) {
+	if to.Name == f.cfg.Self.Name || f.neighbors.Has(to) {
+		return
+	}
+	if h := f.hops[to.Name]; h != nil && h.to.Same(to) {
+		f.lose(h, out)
+	}
+	x := f.searches[to.Name]
+	switch {
+	case x != nil && x.to.Same(to):
+	case x != nil || len(f.searches) >= f.cfg.QueueAll:
+		out.Notify(Nowhere{to})
+	default:
+		x = &search{to: to}
+		f.searches[to.Name] = x
+		f.find(x, out)
+	}
+}
+
+func (f *Finder) makeRoom(out *overlay.Effects) {
 	if len(f.hops) < f.cfg.Routes {
 		return
 	}
@@ -241,23 +241,27 @@ func (f *Finder) makeRoom() {
 			oldest = h
 		}
 	}
+	f.lose(oldest, out)
 	delete(f.hops, oldest.to.Name)
 }
 
-func (f *Finder) sweep() {
-	for name, h := range f.hops {
-		if f.now.Sub(h.used) > f.cfg.Keep {
+// sweep forgets what nobody used. What a driver uses it does not tell: it asks
+// again.
+func (f *Finder) sweep(out *overlay.Effects) {
+	for _, name := range slices.Sorted(maps.Keys(f.hops)) {
+		if h := f.hops[name]; f.now.Sub(h.used) > f.cfg.Keep {
+			f.lose(h, out)
 			delete(f.hops, name)
 		}
 	}
 }
 
 // neighborDown ends the ways over a neighbor. Their numbers stay.
-func (f *Finder) neighborDown(p overlay.Peer) {
+func (f *Finder) neighborDown(p overlay.Peer, out *overlay.Effects) {
 	f.neighbors.Remove(p)
-	for _, h := range f.hops {
-		if h.via.Same(p) {
-			h.via = overlay.Peer{}
+	for _, name := range slices.Sorted(maps.Keys(f.hops)) {
+		if h := f.hops[name]; h.via.Same(p) {
+			f.lose(h, out)
 		}
 	}
 }
@@ -318,6 +322,7 @@ func (f *Finder) drop(x *search, out *overlay.Effects) {
 	for _, m := range x.queue {
 		out.Notify(Undeliverable{x.to, m.GetId(), messages.ReasonUnreachable})
 	}
+	out.Notify(Nowhere{x.to})
 }
 
 // release sends what waited for a node.
@@ -350,7 +355,7 @@ func (f *Finder) onFind(ev overlay.Delivered, out *overlay.Effects) {
 		return
 	}
 	origin := overlay.Peer{Name: ev.ID.Origin, Incarnation: ev.ID.Incarnation}
-	f.learn(origin, ev.From, m.GetSeq(), ev.Hops)
+	f.learn(origin, ev.From, m.GetSeq(), ev.Hops, out)
 	self := f.cfg.Self
 	if m.GetTarget() != self.Name || m.GetIncarnation() != 0 && m.GetIncarnation() != uint64(self.Incarnation) {
 		return
@@ -375,7 +380,7 @@ func (f *Finder) onFound(from overlay.Peer, m *messages.RouteFound, out *overlay
 		out.Reject(from, messages.ReasonMalformed)
 		return
 	}
-	f.learn(target, from, m.GetSeq(), int(m.GetHops()))
+	f.learn(target, from, m.GetSeq(), int(m.GetHops()), out)
 	f.release(target, out)
 	if !origin.Same(f.cfg.Self) && int(m.GetHops()) < f.cfg.MaxHops {
 		f.toward(origin, &messages.RouteFound{Target: m.GetTarget(), Seq: m.GetSeq(), Hops: m.GetHops() + 1, Origin: m.GetOrigin()}, out)
@@ -393,7 +398,7 @@ func (f *Finder) onData(from overlay.Peer, m *messages.RouteData, out *overlay.E
 		out.Reject(from, messages.ReasonMalformed)
 		return
 	}
-	f.learn(origin, from, m.GetSeq(), int(m.GetHops()))
+	f.learn(origin, from, m.GetSeq(), int(m.GetHops()), out)
 	f.release(origin, out)
 	if to.Same(f.cfg.Self) {
 		out.Notify(Arrived{From: origin, ID: m.GetId(), Body: m.GetBody(), Hops: int(m.GetHops())})
@@ -420,7 +425,7 @@ func (f *Finder) onLost(from overlay.Peer, m *messages.RouteLost, out *overlay.E
 		return
 	}
 	if h := f.hops[to.Name]; h != nil && h.to.Same(to) && h.via.Same(from) {
-		h.via = overlay.Peer{}
+		f.lose(h, out)
 	}
 	if origin.Same(f.cfg.Self) {
 		out.Notify(Undeliverable{to, m.GetId(), messages.ReasonUnreachable})

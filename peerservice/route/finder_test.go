@@ -98,7 +98,23 @@ func TestSearchInVain(t *testing.T) {
 	require.True(t, has(b.send("z", 1), "set route-find z 1s"))
 	again := overlay.Fired{Timer: overlay.Timer{Kind: "route-find", Peer: "z"}}
 	require.True(t, has(b.feed(again), "set route-find z 2s"))
-	require.Equal(t, []string{"! Undeliverable{To:z ID:1 Reason:unreachable}"}, b.feed(again))
+	require.Equal(t, []string{"! Undeliverable{To:z ID:1 Reason:unreachable}", "! Nowhere{To:z}"}, b.feed(again))
+}
+
+// Who carries messages itself asks for ways, and hears of each change.
+func TestWant(t *testing.T) {
+	b := newBench(t, func(c *route.Config) { c.Tries = 1 }, "a", "b")
+	want := overlay.Command{Order: route.Want{To: node("z")}}
+	require.True(t, has(b.feed(want), "! Publish{"))
+	require.Empty(t, b.feed(want), "the search is under way")
+	got := b.hear("b", &messages.RouteFound{Target: ref("z"), Seq: 4, Hops: 3, Origin: ref("m")})
+	require.True(t, has(got, "! Way{To:z Via:b}"), "%q", got)
+	require.Empty(t, b.feed(overlay.Command{Order: route.Want{To: node("a")}}), "a neighbor")
+	got = b.feed(want) // it leads nowhere
+	require.True(t, has(got, "! Way{To:z Via:@}") && has(got, "! Publish{"), "%q", got)
+	require.Equal(t, []string{"! Nowhere{To:z}"}, b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "route-find", Peer: "z"}}))
+	b.hear("b", &messages.RouteFound{Target: ref("z"), Seq: 5, Hops: 3, Origin: ref("m")})
+	require.Equal(t, []string{"! Way{To:z Via:@}"}, b.feed(overlay.NeighborDown{Peer: node("b")}))
 }
 
 // The target answers along the way by which the search came; who passes the
@@ -142,7 +158,7 @@ func TestRelay(t *testing.T) {
 	require.True(t, has(b.hear("a", data("o", "nobody", 3, 1)), "-> a RouteLost{to=NodeRef{name=nobody"))
 	require.True(t, has(b.hear("a", data("o", "z", 4, 64)), "-> a RouteLost{"), "64 links are enough")
 	got := b.hear("b", &messages.RouteLost{To: ref("z"), Origin: ref("m"), Id: 3, Hops: 1})
-	require.Equal(t, []string{"! Undeliverable{To:z ID:3 Reason:unreachable}"}, got)
+	require.Equal(t, []string{"! Way{To:z Via:@}", "! Undeliverable{To:z ID:3 Reason:unreachable}"}, got)
 	_, _, ok := b.f.Next(node("z"))
 	require.False(t, ok, "the next message searches")
 }
@@ -201,7 +217,12 @@ func FuzzFinder(f *testing.F) {
 				Message: func(d *overlaytest.Dice, _ overlay.Peer) proto.Message {
 					return overlaytest.Fill(d, kinds[d.N(len(kinds))](), words)
 				},
-				Order: func(d *overlaytest.Dice) any { return route.Send{To: node(words[d.N(len(words))]), ID: d.Uint()} },
+				Order: func(d *overlaytest.Dice) any {
+					if d.N(3) == 0 {
+						return route.Want{To: node(words[d.N(len(words))])}
+					}
+					return route.Send{To: node(words[d.N(len(words))]), ID: d.Uint()}
+				},
 				Check: func(overlay.Time, []overlay.Effect) {
 					if err := b.f.Check(); err != nil {
 						t.Fatal(err)

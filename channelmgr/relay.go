@@ -1,0 +1,204 @@
+package channelmgr
+
+import (
+	"sync"
+	"time"
+
+	"github.com/maquis-go/maquis/channelmgr/circuit"
+	"github.com/maquis-go/maquis/channelmgr/frame"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// Bounds of relaying, our choice.
+const (
+	relayIndex    = 255     // of the data link that carries the circuits of others
+	relayQueue    = 4 << 20 // bytes that wait for one neighbor; what is beyond is dropped
+	maxRelayHops  = 32
+	maxWantedWays = 4096
+)
+
+// ways are the routes of the moment: to which neighbor what is for a node goes.
+// Whoever finds them sets them; the data path looks them up without a lock.
+type ways struct {
+	next sync.Map // life -> overlay.Peer
+
+	mu     sync.Mutex
+	asked  map[life]time.Duration // when a way was last asked for
+	finder func(to overlay.Peer)
+}
+
+// SetFinder sets who is asked for a way to a node, at most twice a second for
+// each. It must not block; its answer is SetWay or NoWay.
+func (r *Registry) SetFinder(f func(to overlay.Peer)) {
+	r.ways.mu.Lock()
+	defer r.ways.mu.Unlock()
+	r.ways.finder = f
+}
+
+// SetWay sets the neighbor by which a life of a node is reached. Without one
+// there is no way now.
+func (r *Registry) SetWay(to, via overlay.Peer) {
+	if via.Name == "" {
+		r.ways.next.Delete(lifeOf(to))
+		return
+	}
+	old, had := r.ways.next.Swap(lifeOf(to), via)
+	if !had || !old.(overlay.Peer).Same(via) {
+		for _, c := range r.circuitsTo(lifeOf(to)) {
+			c.again()
+		}
+	}
+}
+
+// NoWay tells that a node was searched in vain: circuits to it end.
+func (r *Registry) NoWay(to overlay.Peer) {
+	for _, c := range r.circuitsTo(lifeOf(to)) {
+		c.kill()
+	}
+}
+
+// want asks for a way.
+func (r *Registry) want(to overlay.Peer) {
+	now := r.now()
+	w := &r.ways
+	w.mu.Lock()
+	last, asked := w.asked[lifeOf(to)]
+	if w.finder == nil || asked && now-last < wantEvery {
+		w.mu.Unlock()
+		return
+	}
+	if len(w.asked) >= maxWantedWays {
+		clear(w.asked)
+	}
+	w.asked[lifeOf(to)] = now
+	f := w.finder
+	w.mu.Unlock()
+	f(to)
+}
+
+// hop is the session over which what is for a node goes next; nil if there is
+// none.
+func (r *Registry) hop(to life) *Session {
+	if s := r.near(to); s != nil {
+		return s
+	}
+	if via, ok := r.ways.next.Load(to); ok {
+		return r.near(lifeOf(via.(overlay.Peer)))
+	}
+	return nil
+}
+
+// near is the session with a peer to which a link of its own stands.
+func (r *Registry) near(k life) *Session {
+	if s := r.Session(k.name); s != nil && s.peer.Incarnation == k.incarnation && s.direct.Load() {
+		return s
+	}
+	return nil
+}
+
+// relay sends a segment of ours.
+func (r *Registry) relay(m frame.Relay) {
+	s := r.hop(lifeOf(m.To))
+	if s == nil {
+		r.want(m.To)
+		return
+	}
+	s.pass(m.Control, frameSize(m), func(dst []byte) []byte { return frame.AppendRelay(dst, m) })
+}
+
+func frameSize(m frame.Relay) int { return 128 + len(m.From.Name) + len(m.To.Name) + len(m.Body) }
+
+// pass queues a relay frame for a neighbor. It never blocks: what there is no
+// room for is dropped, counted.
+func (s *Session) pass(control bool, size int, enc func(dst []byte) []byte) {
+	if control {
+		s.ctl.frames(enc)
+		return
+	}
+	s.mu.Lock()
+	p := s.pipe(relayIndex)
+	s.mu.Unlock()
+	p.mu.Lock()
+	if p.ended != "" {
+		p.mu.Unlock()
+		return
+	}
+	if p.relays == nil {
+		p.relays = &lane{pipe: p}
+		p.lanes = append(p.lanes[:len(p.lanes):len(p.lanes)], p.relays)
+	}
+	ln := p.relays
+	if ln.q.bytes+size > relayQueue {
+		p.mu.Unlock()
+		s.r.count("relay_overflow")
+		return
+	}
+	seg := ln.q.room(size)
+	b := enc(seg.b)
+	ln.q.set(seg, b)
+	seg.frames++
+	ln.queued++
+	p.kick(ln.q.bytes <= inlineBytes)
+}
+
+// onRelay takes a segment that is for this node, or passes it on.
+func (l *link) onRelay(raw []byte) error {
+	if l.relayed {
+		return badFrame("bad_frame", "a relay frame over a circuit")
+	}
+	m, err := frame.ParseRelay(raw)
+	if err != nil {
+		return asFrameError(err)
+	}
+	r := l.s.r
+	self := r.Self()
+	if m.To.Same(self) {
+		r.arrived(m)
+		return nil
+	}
+	next := r.hop(lifeOf(m.To))
+	switch {
+	case m.Hops >= maxRelayHops || m.From.Same(self):
+		r.count("relay_loops")
+	case next == nil || next == l.s:
+		r.count("relay_no_route")
+		if m.Flags&frame.NoRoute == 0 { // back where it came from
+			back := frame.Relay{Control: true, Hops: 1, Circuit: m.Circuit, Flags: frame.NoRoute, From: m.To, To: m.From}
+			l.s.pass(true, frameSize(back), func(dst []byte) []byte { return frame.AppendRelay(dst, back) })
+		}
+	default:
+		r.relayed.Add(1)
+		next.pass(m.Control, len(raw), func(dst []byte) []byte {
+			at := len(dst)
+			dst = append(dst, raw...)
+			frame.SetHops(dst[at:], m.Hops+1)
+			return dst
+		})
+	}
+	return nil
+}
+
+// arrived takes a segment for this node.
+func (r *Registry) arrived(m frame.Relay) {
+	r.circuits.mu.Lock()
+	c := r.circuits.m[circuitKey{lifeOf(m.From), m.Circuit}]
+	r.circuits.mu.Unlock()
+	switch {
+	case m.Flags&frame.NoRoute != 0:
+		if c != nil {
+			r.ways.next.Delete(lifeOf(m.From))
+			r.want(c.peer)
+		}
+		return
+	case c == nil && m.Flags&circuit.Open != 0 && m.Number == 1:
+		if c = r.acceptCircuit(m); c == nil {
+			return
+		}
+	case c == nil:
+		if m.Flags&circuit.Reset == 0 {
+			r.relay(frame.Relay{Control: m.Control, Hops: 1, Circuit: m.Circuit, Flags: circuit.Reset, From: r.Self(), To: m.From})
+		}
+		return
+	}
+	c.receive(m)
+}
