@@ -25,6 +25,7 @@ const DefaultCallTimeout = 5 * time.Second
 type calls struct {
 	next   atomic.Uint64
 	shards [16]callShard
+	pool   sync.Pool // each node has its own: channels must not leave a bubble of synctest
 }
 
 type callShard struct {
@@ -44,9 +45,8 @@ type callResult struct {
 	err error
 }
 
-var callPool = sync.Pool{New: func() any { return &call{result: make(chan callResult, 1)} }}
-
 func (c *calls) init() {
+	c.pool.New = func() any { return &call{result: make(chan callResult, 1)} }
 	for i := range c.shards {
 		c.shards[i].m = make(map[uint64]*call)
 	}
@@ -55,7 +55,7 @@ func (c *calls) init() {
 // open makes a call and the id under which it is answered.
 func (c *calls) open() (*call, uint64, string) {
 	n := c.next.Add(1)
-	k := callPool.Get().(*call)
+	k := c.pool.Get().(*call)
 	k.life = watch.Life{}
 	s := &c.shards[n%16]
 	s.mu.Lock()
@@ -177,7 +177,7 @@ func (d *Distribution) call(ctx context.Context, pid *actor.PID, req any, opts [
 	select {
 	case r := <-k.result:
 		k.timer.Stop()
-		callPool.Put(k)
+		d.calls.pool.Put(k)
 		return r.msg, r.err
 	case <-k.timer.C:
 		d.endCall(k, n)
@@ -195,7 +195,7 @@ func (d *Distribution) endCall(k *call, n uint64) {
 	if d.calls.take(n) == nil {
 		<-k.result
 	}
-	callPool.Put(k)
+	d.calls.pool.Put(k)
 }
 
 func (d *Distribution) callLocal(pid *actor.PID, req any, wait time.Duration) (any, error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -54,6 +55,7 @@ type options struct {
 	transport transport.Transport
 	timing    channelmgr.Timing
 	limits    channelmgr.Limits
+	intercept func(Packet) Verdict
 	logger    *slog.Logger
 	dev       bool
 }
@@ -253,6 +255,28 @@ func WithTiming(t channelmgr.Timing) Option { return set(func(o *options) { o.ti
 
 // WithLimits sets bounds of the link layer.
 func WithLimits(l channelmgr.Limits) Option { return set(func(o *options) { o.limits = l }) }
+
+// Packet and Verdict are what an interceptor sees and says; see package
+// channelmgr.
+type (
+	Packet  = channelmgr.Packet
+	Verdict = channelmgr.Verdict
+)
+
+// Verdicts of an interceptor.
+var (
+	Pass      = channelmgr.Pass
+	Drop      = channelmgr.Drop
+	Duplicate = channelmgr.Duplicate
+)
+
+// Delay lets a packet go on after a while, out of its turn.
+func Delay(d time.Duration) Verdict { return channelmgr.Delay(d) }
+
+// WithIntercept has every message that arrives judged, for tests: Partisan's
+// interposition. It is called by the goroutines that read links, must not block
+// and must be safe for concurrent use.
+func WithIntercept(f func(Packet) Verdict) Option { return set(func(o *options) { o.intercept = f }) }
 
 // WithLogger sets where the runtime logs; the default is slog.Default.
 func WithLogger(l *slog.Logger) Option { return set(func(o *options) { o.logger = l }) }

@@ -235,6 +235,7 @@ func (d *Distribution) run(ctx context.Context) error {
 	d.calls.init()
 	d.spawns.init()
 	d.registry.SetReceiver(receiver{d})
+	d.registry.SetIntercept(o.intercept)
 	d.registry.SetSenderBinder(d.bindSender)
 	d.system.ProcessRegistry.Address = d.address
 	d.system.ProcessRegistry.RegisterAddressResolver(d.resolve)
@@ -338,6 +339,10 @@ func (d *Distribution) Stop(ctx context.Context) error {
 	}
 	return err
 }
+
+// Kill ends the node at once and without a word, as the end of its process
+// would: for tests of what others make of that. The actor system lives on.
+func (d *Distribution) Kill() { _ = d.close() }
 
 // close ends everything at once.
 func (d *Distribution) close() error {

@@ -44,6 +44,24 @@ func (r *Registry) bindSender(pid *actor.PID, channel string) *actor.PID {
 // receive hands a message to the application's layer. A panic there ends
 // nothing but that message.
 func (r *Registry) receive(m *Incoming) (why messages.Reason) {
+	f := r.intercept.Load()
+	if f == nil {
+		return r.post(m)
+	}
+	p := Packet{From: m.Session.peer.Name, To: r.Self().Name, Channel: m.Channel, Target: m.Target.ID, Msg: m.Msg}
+	if t, err := r.cfg.Types.Of(m.Msg); err == nil {
+		p.Type = t.Name
+	}
+	v := (*f)(p)
+	if v == Pass {
+		return r.post(m)
+	}
+	kept := *m // m is the reader's, and changes
+	kept.Target = &Target{ID: m.Target.ID}
+	return r.judge(v, func() messages.Reason { return r.post(&kept) })
+}
+
+func (r *Registry) post(m *Incoming) (why messages.Reason) {
 	rc := r.receiver.Load()
 	if rc == nil {
 		return messages.ReasonStopped
@@ -81,6 +99,18 @@ func (r *Registry) overlayInbound(s *Session, o frame.Overlay) {
 		r.count("overlay_unknown")
 		return
 	}
+	if f := r.intercept.Load(); f != nil {
+		v := (*f)(Packet{From: s.peer.Name, To: r.Self().Name, Overlay: o.Instance, Type: o.Type})
+		if v != Pass {
+			o.Body = append([]byte(nil), o.Body...)
+			r.judge(v, func() messages.Reason { r.toHost(s, host, o); return "" })
+			return
+		}
+	}
+	r.toHost(s, host, o)
+}
+
+func (r *Registry) toHost(s *Session, host *actor.PID, o frame.Overlay) {
 	if r.backlog.Add(1) > int64(r.cfg.Limits.ControlBacklog) {
 		r.backlog.Add(-1)
 		r.count("overlay_overflow")

@@ -64,6 +64,7 @@ type Registry struct {
 	circuits   circuits
 	ways       ways
 	overRelays *handshake.Security // of links over circuits: each hop is secured
+	intercept  atomic.Pointer[func(Packet) Verdict]
 	onLink     atomic.Pointer[func(overlay.Peer)]
 	nextLink   atomic.Uint64
 

@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"peerservice":          {"channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "peerservice/"},
 	"actors":               {"peerservice", "peerservice/", "channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "actors/"},
 	"actors/watch":         {"overlay"},
+	"actors/actorstest":    {"actors", "channelmgr", "channelmgr/transport"},
 	"cmd/demo":             {"actors", "actors/", "messages", "channelmgr", "overlay", "overlay/sim/"},
 	"docs":                 {},
 }

@@ -235,7 +235,7 @@ func (s *Service) neighborDown(instance string, n overlay.NeighborDown) {
 	case still:
 		return // over another overlay
 	case leaving:
-		return // they part from us as we do from them
+		n.Reason = messages.ReasonClosed // they part from us as we do from them
 	case blocked:
 		n.Reason = messages.ReasonDisconnected // wanted: no ground for suspicion
 	case n.Reason == messages.ReasonDown && n.Known > 0:

@@ -81,6 +81,15 @@ func (f *Faults) changed() {
 	f.change = make(chan struct{})
 }
 
+// Restore ends cuts and delays between two nodes.
+func (f *Faults) Restore(a, b string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.ways, [2]string{a, b})
+	delete(f.ways, [2]string{b, a})
+	f.changed()
+}
+
 // Heal ends all cuts and delays.
 func (f *Faults) Heal() {
 	f.mu.Lock()

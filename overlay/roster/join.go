@@ -90,6 +90,7 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 	if old, ok := m.visits[ev.Peer.Name]; ok && !old.Same(ev.Peer) {
 		m.endVisit(old, out)
 	}
+	m.answered(ev.Peer)
 	m.visits[ev.Peer.Name] = ev.Peer
 	out.SetTimer(visitTimer(ev.Peer), 2*m.cfg.Sync)
 	m.notAlone(out)
@@ -122,6 +123,9 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 func (m *Machine) onLinkDown(ev overlay.LinkDown, out *overlay.Effects) {
 	if k := m.contacts[ev.Contact]; k != nil && ev.Contact != "" {
 		m.callFailed(ev, k, out)
+		return
+	}
+	if m.missed(ev, out) {
 		return
 	}
 	if p, ok := m.visits[ev.Peer.Name]; !ok || !p.Same(ev.Peer) {

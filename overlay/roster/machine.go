@@ -19,6 +19,7 @@ const (
 	timerEcho    overlay.TimerKind = "echo"    // joining: stop waiting for a second member
 	timerAlone   overlay.TimerKind = "alone"   // tell that we are isolated
 	timerWatch   overlay.TimerKind = "watch"   // the member's stage is over
+	timerProbe   overlay.TimerKind = "probe"   // call the next members
 	timerVisit   overlay.TimerKind = "visit"   // release a hold of our own
 	timerContact overlay.TimerKind = "contact" // call a contact again
 )
@@ -44,10 +45,12 @@ type Machine struct {
 	joined   bool                          // we may accuse and relay
 	visible  bool                          // our record may travel
 
-	taken    overlay.Peer // the life that owns our name in the eyes of others
-	told     bool         // NameTaken was notified
-	lonely   bool         // timerAlone is set
-	leaving  bool         // farewell was said
+	probed   map[string]overlay.Peer // members that are being called
+	fallen   int                     // members that went down since the last call
+	taken    overlay.Peer            // the life that owns our name in the eyes of others
+	told     bool                    // NameTaken was notified
+	lonely   bool                    // timerAlone is set
+	leaving  bool                    // farewell was said
 	isolated bool
 	fromTree bool // what is being taken came over the tree, to all
 
@@ -67,7 +70,7 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)},
-		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer),
+		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer),
 	}
 	m.self.raw = m.self.encode()
 	for _, k := range cfg.Seed {
@@ -182,6 +185,8 @@ func (m *Machine) onFired(t overlay.Timer, out *overlay.Effects) {
 		m.sweep()
 	case timerEcho:
 		m.join(out)
+	case timerProbe:
+		m.onProbe(out)
 	case timerAlone:
 		m.onAlone(out)
 	case timerWatch:

@@ -128,6 +128,9 @@ func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.T
 	case was < StatusDown:
 		dead.Status = StatusDown
 		out.Notify(Down{dead, why})
+		if why != messages.ReasonPastLife {
+			m.probeSoon(out)
+		}
 	}
 	// Over a tree one word reaches all: an observer's, or that of whoever heard
 	// it from a neighbor. The others come to the same by themselves.

@@ -237,3 +237,23 @@ func TestRosterAccusesNobodyThatLives(t *testing.T) {
 		})
 	}
 }
+
+// When many crash at once, some of them with all their neighbors, so that nobody
+// misses a link, all come to know of all.
+func TestRosterAfterMassCrash(t *testing.T) {
+	for seed := range uint64(6) {
+		c := newCluster(t, sim.Config{Seed: seed + 1}, 200, true)
+		c.waitExact(time.Minute)
+		c.w.Run(20 * time.Second)
+		rng := rand.New(rand.NewPCG(seed, 9))
+		part := 60 // 30 %
+		if seed >= 3 {
+			part = 160 // 80 %
+		}
+		for _, i := range rng.Perm(200)[:part] {
+			c.w.Crash(i)
+		}
+		took := c.waitExact(30 * time.Second)
+		t.Logf("%d of 200 crash: known to all after %v", part, took)
+	}
+}

@@ -1,0 +1,77 @@
+package roster
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// On partial views a member is watched by its neighbors. When all of those are
+// gone with it, at once, nobody misses it. So whenever members are down, each
+// node calls the next in the order of names, more of them the more are down:
+// every member has somebody who calls it, and what does not answer is accused,
+// which leads to the next call. Nothing is called while nobody goes down.
+
+// maxProbes bounds the members that are called at a time.
+const maxProbes = 8
+
+// probeSoon calls the next members in a moment.
+func (m *Machine) probeSoon(out *overlay.Effects) {
+	if !m.cfg.Partial || !m.joined || m.leaving {
+		return
+	}
+	if m.fallen++; m.fallen == 1 {
+		out.SetTimer(overlay.Timer{Kind: timerProbe}, m.jitter(m.cfg.Grace))
+	}
+}
+
+// onProbe calls the next members to which no link stands.
+func (m *Machine) onProbe(out *overlay.Effects) {
+	n := min(1+m.fallen/4, maxProbes)
+	m.fallen = 0
+	if m.mute() {
+		return
+	}
+	order := m.table.order
+	at, _ := slices.BinarySearchFunc(order, m.self.Peer.Name, func(e *entry, name string) int { return strings.Compare(e.rec.Peer.Name, name) })
+	for i := range order {
+		e := order[(at+i)%len(order)]
+		if e.status != StatusAlive || !e.known() {
+			continue
+		}
+		if n--; n < 0 || len(m.probed) >= maxProbes {
+			return
+		}
+		if p := e.rec.Peer; !e.neighbor && e.stage == stageFine && !m.visits[p.Name].Same(p) && m.probed[p.Name].Name == "" {
+			m.probed[p.Name] = p
+			out.Connect(p)
+		}
+	}
+}
+
+// answered ends a call that was answered.
+func (m *Machine) answered(p overlay.Peer) {
+	if m.probed[p.Name].Same(p) {
+		delete(m.probed, p.Name)
+	}
+}
+
+// missed: a call was not answered. It reports whether it was one.
+func (m *Machine) missed(ev overlay.LinkDown, out *overlay.Effects) bool {
+	if !ev.Dial || ev.Peer.Name == "" || !m.probed[ev.Peer.Name].Same(ev.Peer) {
+		return false
+	}
+	delete(m.probed, ev.Peer.Name)
+	e := m.table.get(ev.Peer.Name)
+	switch {
+	case e == nil || e.rec.Peer.Incarnation != ev.Peer.Incarnation || e.status != StatusAlive || e.stage != stageFine || m.leaving:
+	case ev.Reason == messages.ReasonDown && ev.Known > 0:
+		m.raise(ev.Known, out) // it lives, and has declared us down
+	case ev.Reason == messages.ReasonNameTaken || ev.Reason == messages.ReasonDisconnected || ev.Reason == messages.ReasonDuplicate:
+	default:
+		m.ask(e, out)
+	}
+	return true
+}
