@@ -106,7 +106,7 @@ func (d *Distribution) WaitForMembers(ctx context.Context, n int, where ...Filte
 	sub := d.service.Subscribe(64)
 	defer sub.Close()
 	for {
-		if len(d.Members(where...)) >= n {
+		if len(where) == 0 && d.service.Count() >= n || len(where) > 0 && len(d.Members(where...)) >= n {
 			return nil
 		}
 		if _, ok := sub.Next(ctx); !ok {
@@ -136,7 +136,7 @@ type Health struct {
 // Health returns how this node is: live unless its runtime has failed, ready
 // when the expected members are known.
 func (d *Distribution) Health() Health {
-	h := Health{Live: d.Err() == nil && !d.stopped.Load(), Members: len(d.service.View().Members), Expected: d.opts.expected}
+	h := Health{Live: d.Err() == nil && !d.stopped.Load(), Members: d.service.Count(), Expected: d.opts.expected}
 	h.Neighbors = len(d.service.Neighbors())
 	if !h.Live {
 		h.Reasons = append(h.Reasons, "the runtime has stopped")

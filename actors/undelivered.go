@@ -64,6 +64,9 @@ func (c *counts) allow() bool {
 // forbidden, system_refused.
 func (d *Distribution) Stats() map[string]uint64 {
 	all := map[string]uint64(d.registry.Stats())
+	for k, v := range d.service.Stats() {
+		all[k] = v
+	}
 	d.counts.named.Range(func(k, v any) bool {
 		all[k.(string)] += v.(*atomic.Uint64).Load()
 		return true

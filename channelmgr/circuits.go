@@ -241,6 +241,9 @@ func (c *circuitConn) pump() {
 		c.end.Kill()
 	}
 	c.end.Take(now, c.send)
+	if c.end.Stuck() && c.r.near(lifeOf(c.peer)) == nil {
+		c.r.want(c.peer)
+	}
 	if c.end.Dead() {
 		c.rd.wake()
 		c.wr.wake()

@@ -17,7 +17,7 @@ import (
 
 // Timing holds the durations of the link layer. Zero fields mean defaults.
 type Timing struct {
-	Heartbeat        time.Duration // between pings on an otherwise quiet control link; 500 ms
+	Heartbeat        time.Duration // between pings on an otherwise quiet control link; 1 s
 	SilentAfter      time.Duration // a control link that brought nothing for so long has ended; 5 s
 	DialTimeout      time.Duration // 3 s
 	HandshakeTimeout time.Duration // 5 s, all of it
@@ -28,7 +28,7 @@ type Timing struct {
 }
 
 func (t Timing) withDefaults() Timing {
-	t.Heartbeat = cmp.Or(t.Heartbeat, 500*time.Millisecond)
+	t.Heartbeat = cmp.Or(t.Heartbeat, time.Second)
 	t.SilentAfter = cmp.Or(t.SilentAfter, 5*time.Second)
 	t.DialTimeout = cmp.Or(t.DialTimeout, 3*time.Second)
 	t.HandshakeTimeout = cmp.Or(t.HandshakeTimeout, 5*time.Second)

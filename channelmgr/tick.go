@@ -8,9 +8,11 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// onTick sends heartbeats, finds silent links, closes idle ones and reports
+// onTick, every half heartbeat, sends heartbeats, finds silent links, closes idle ones and reports
 // flows. A tick that comes much too late means that this process was
-// suspended: then nobody is accused, and silence is counted anew.
+// suspended: then nobody is accused, and silence is counted anew. Links over
+// circuits are seldom looked at: what is sent on them tells by itself when it
+// does not arrive, and they are closed sooner when they idle.
 func (m *manager) onTick() {
 	r, t := m.r, &m.r.cfg.Timing
 	now := r.now()
@@ -21,18 +23,22 @@ func (m *manager) onTick() {
 	for _, s := range r.allSessions() {
 		for _, l := range s.allLinks() {
 			read, wrote := time.Duration(l.lastRead.Load()), time.Duration(l.lastWrite.Load())
+			beat, silent, idle := t.Heartbeat, t.SilentAfter, t.IdleAfter
+			if l.relayed {
+				beat, silent, idle = t.SilentAfter, 4*t.SilentAfter, t.IdleAfter/4
+			}
 			switch {
 			case l.control && late:
 				l.lastRead.Store(int64(now))
 				fallthrough
-			case l.control && now-wrote >= t.Heartbeat/2:
+			case l.control && now-wrote >= beat:
 				s.ctl.frames(func(dst []byte) []byte {
 					return frame.AppendPing(dst, frame.Ping{Nonce: l.id, Sent: uint64(now)})
 				})
-			case !l.control && now-max(read, wrote) >= t.IdleAfter:
+			case !l.control && now-max(read, wrote) >= idle:
 				m.idle(s, l)
 			}
-			if l.control && !late && now-read >= t.SilentAfter {
+			if l.control && !late && now-read >= silent {
 				l.fail(messages.ReasonSilent, nil)
 			}
 		}

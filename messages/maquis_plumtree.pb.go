@@ -213,6 +213,7 @@ func (x *PlumID) GetHops() uint32 {
 type PlumIHave struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*PlumID              `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	History       bool                   `protobuf:"varint,2,opt,name=history,proto3" json:"history,omitempty"` // to a new neighbor: what has been kept for a while
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -252,6 +253,13 @@ func (x *PlumIHave) GetMessages() []*PlumID {
 		return x.Messages
 	}
 	return nil
+}
+
+func (x *PlumIHave) GetHistory() bool {
+	if x != nil {
+		return x.History
+	}
+	return false
 }
 
 // PlumGraft asks for messages and to have more of them unasked.
@@ -374,9 +382,10 @@ const file_maquis_plumtree_proto_rawDesc = "" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x12\n" +
-	"\x04hops\x18\x04 \x01(\rR\x04hops\":\n" +
+	"\x04hops\x18\x04 \x01(\rR\x04hops\"T\n" +
 	"\tPlumIHave\x12-\n" +
-	"\bmessages\x18\x01 \x03(\v2\x11.maquis.v1.PlumIDR\bmessages\"N\n" +
+	"\bmessages\x18\x01 \x03(\v2\x11.maquis.v1.PlumIDR\bmessages\x12\x18\n" +
+	"\ahistory\x18\x02 \x01(\bR\ahistory\"N\n" +
 	"\tPlumGraft\x12-\n" +
 	"\bmessages\x18\x01 \x03(\v2\x11.maquis.v1.PlumIDR\bmessages\x12\x12\n" +
 	"\x04tree\x18\x02 \x01(\x06R\x04tree\"\x1f\n" +

@@ -27,7 +27,6 @@ const (
 // Whoever passes it on learns the way to the origin.
 type RouteFind struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`                  // of the origin
 	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`             // a node's name
 	Incarnation   uint64                 `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of the target; 0: whichever life is current
 	unknownFields protoimpl.UnknownFields
@@ -62,13 +61,6 @@ func (x *RouteFind) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RouteFind.ProtoReflect.Descriptor instead.
 func (*RouteFind) Descriptor() ([]byte, []int) {
 	return file_maquis_route_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *RouteFind) GetSeq() uint64 {
-	if x != nil {
-		return x.Seq
-	}
-	return 0
 }
 
 func (x *RouteFind) GetTarget() string {
@@ -313,11 +305,10 @@ var File_maquis_route_proto protoreflect.FileDescriptor
 
 const file_maquis_route_proto_rawDesc = "" +
 	"\n" +
-	"\x12maquis_route.proto\x12\tmaquis.v1\x1a\x14maquis_control.proto\"W\n" +
-	"\tRouteFind\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n" +
+	"\x12maquis_route.proto\x12\tmaquis.v1\x1a\x14maquis_control.proto\"K\n" +
+	"\tRouteFind\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\x06R\vincarnation\"\x8a\x01\n" +
+	"\vincarnation\x18\x03 \x01(\x06R\vincarnationJ\x04\b\x01\x10\x02\"\x8a\x01\n" +
 	"\n" +
 	"RouteFound\x12*\n" +
 	"\x06target\x18\x01 \x01(\v2\x12.maquis.v1.NodeRefR\x06target\x12\x10\n" +

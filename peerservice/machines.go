@@ -48,7 +48,7 @@ func (s *Service) newRoster() (overlay.Machine, error) {
 func (s *Service) newStack(i int) (overlay.Machine, error) {
 	stream := uint64(2 + i)
 	// Each machine of an overlay has numbers of its own in this life of the node.
-	first := s.machines.Add(1) << 40
+	first := s.starts[i].Add(1) * firstMachine
 	return s.overlays[i].stack(s.cfg.Registry.Self(), first, func() *rand.Rand { return s.cfg.dice(stream) })
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/clientserver"
@@ -66,6 +67,9 @@ func (o OverlaySpec) Validate(node string) error {
 	}
 	return nil
 }
+
+// firstMachine is the first number of the first machine of a node's life.
+const firstMachine = 1 << 32
 
 // overlayKind is how a kind of overlay is made and fed.
 type overlayKind struct {
@@ -133,6 +137,12 @@ func (o OverlaySpec) stack(self overlay.Peer, first uint64, dice func() *rand.Ra
 	}
 	cfg := plumtree.DefaultConfig(self)
 	cfg.First = first
+	if first <= firstMachine {
+		cfg.Infancy = 5 * time.Second // a later machine of the same life has missed something
+	}
+	// What a tree that the overlay's changes broke does not bring is asked for
+	// soon: a message too many costs less than a late one.
+	cfg.Missing, cfg.Retry = 150*time.Millisecond, 150*time.Millisecond
 	tree, err := plumtree.New(cfg)
 	if err != nil {
 		return nil, err

@@ -93,8 +93,8 @@ func (s *Service) forget(members []roster.Member) {
 	for _, m := range members {
 		known[m.Peer.Name] = true
 	}
-	s.publish(nil, func(all map[string]roster.Member) {
-		maps.DeleteFunc(all, func(name string, m roster.Member) bool { return m.Status >= roster.StatusDown && !known[name] })
+	s.publish(nil, func(s *Service) {
+		maps.DeleteFunc(s.all, func(name string, m roster.Member) bool { return m.Status >= roster.StatusDown && !known[name] })
 	})
 }
 

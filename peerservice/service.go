@@ -49,14 +49,14 @@ type Service struct {
 	counters counters
 	strategy *supervision
 	sup      *actor.PID
-	machines atomic.Uint64         // of overlays, made so far
+	starts   []atomic.Uint64       // machines made so far, by overlay
 	cast     *casting              // the application's broadcasts
 	pids     map[string]*actor.PID // of the parts that are sent to
 	overlays []OverlaySpec         // the first is that of the roster
 
 	mu       sync.Mutex
 	all      map[string]roster.Member // what is known of members, by name
-	view     *View                    // made of it when needed
+	alive    int                      // of them
 	subs     map[*Subscription]bool
 	waiters  map[string]*joinWait // Joins that wait, by id of who is answered
 	contacts []string             // all that were ever asked for: a fresh roster calls them again
@@ -99,6 +99,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	if s.overlays, err = overlays(cfg.Overlays, r.Self().Name); err != nil {
 		return nil, err
 	}
+	s.starts = make([]atomic.Uint64, len(s.overlays))
 	rec := cfg.Record
 	rec.Peer, rec.Generation, rec.Version = r.Self(), max(r.Generation(), 1), 1
 	rec.Addrs = append([]string{rec.Peer.Addr}, slices.DeleteFunc(slices.Clone(rec.Addrs), func(a string) bool { return a == rec.Peer.Addr })...)

@@ -17,8 +17,7 @@ type View struct {
 
 func byPeer(a, b roster.Member) int { return a.Peer.Compare(b.Peer) }
 
-// View returns the members of this moment. It is made when somebody looks and
-// kept until the next change.
+// View returns the members of this moment. It is made each time.
 func (s *Service) View() *View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,17 +26,21 @@ func (s *Service) View() *View {
 
 // viewed is View with s.mu held.
 func (s *Service) viewed() *View {
-	if s.view == nil {
-		v := &View{Members: make([]roster.Member, 0, len(s.all))}
-		for _, m := range s.all {
-			if m.Status < roster.StatusDown {
-				v.Members = append(v.Members, m)
-			}
+	v := &View{Members: make([]roster.Member, 0, s.alive)}
+	for _, m := range s.all {
+		if m.Status < roster.StatusDown {
+			v.Members = append(v.Members, m)
 		}
-		slices.SortFunc(v.Members, byPeer)
-		s.view = v
 	}
-	return s.view
+	slices.SortFunc(v.Members, byPeer)
+	return v
+}
+
+// Count returns how many members there are, this node included.
+func (s *Service) Count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.alive
 }
 
 // Lookup returns a member by name, also one that is down or has left while it
@@ -74,18 +77,25 @@ func (s *Service) known() []roster.Member {
 }
 
 // put is the change of what is known by one member.
-func put(m roster.Member) func(map[string]roster.Member) {
-	return func(all map[string]roster.Member) { all[m.Peer.Name] = m }
+func put(m roster.Member) func(*Service) {
+	return func(s *Service) {
+		if old, ok := s.all[m.Peer.Name]; ok && old.Status < roster.StatusDown {
+			s.alive--
+		}
+		if m.Status < roster.StatusDown {
+			s.alive++
+		}
+		s.all[m.Peer.Name] = m
+	}
 }
 
 // publish makes a change, if it is not nil, and hands the event to all
 // subscribers. Only one goroutine at a time publishes: the manager's.
-func (s *Service) publish(e Event, change func(map[string]roster.Member)) {
+func (s *Service) publish(e Event, change func(*Service)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if change != nil {
-		change(s.all)
-		s.view = nil
+		change(s)
 	}
 	if e != nil {
 		for sub := range s.subs {

@@ -31,7 +31,7 @@ const (
 	firstTimeout = 500 * time.Millisecond
 	leastTimeout = 100 * time.Millisecond
 	mostTimeout  = 4 * time.Second
-	ackDelay     = 2 * time.Millisecond
+	ackDelay     = 10 * time.Millisecond
 	// DeadAfter ends a circuit that waits for acknowledgements and gets none.
 	DeadAfter = 15 * time.Second
 )
@@ -182,6 +182,13 @@ func (e *End) Dead() bool { return e.dead }
 func (e *End) Kill() { e.dead = true }
 
 func (e *End) free() int { return max(receiveBuffer-e.unread-e.held, 0) }
+
+// Stuck reports whether something was sent three times in vain: perhaps the way
+// leads nowhere.
+func (e *End) Stuck() bool {
+	i := e.oldest()
+	return i >= 0 && e.out[i].tries >= 3
+}
 
 // Again has all that is not acknowledged sent again: the way was none.
 func (e *End) Again() {

@@ -28,9 +28,11 @@ const usage = `usage: demo run  [--nodes N] [--input PATH]... [--kill K] [--json
        demo sim  [--overlay NAME] [--tree NAME] [--nodes N] [--seed S] [--cycles C] [--fail F] [--churn K] [--messages M]
                  [--senders one|random] [--detect send|reset|silence] [--json] [--plot FILE.svg] [--compare REPORT.json]
        demo sim  --scenario FILE
+       demo scale [--nodes N] [--processes P] [--overlay NAME] [--at-once] [--pairs N] [--mass PART]
 
 run   starts N processes that form a cluster and counts words with actors spread over them
 node  is one node; in two terminals, demo node --name a and demo node --name b find each other
+scale runs N nodes with real connections in P processes, measures them at rest and under messages, and kills one and many
 sim   runs thousands of nodes in virtual time: they join, C cycles pass, the part F of them crashes, M messages are broadcast
 `
 
@@ -64,6 +66,10 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		err = runNode(ctx, args[1:], in, out, errw)
 	case args[0] == "sim":
 		err = runSim(ctx, args[1:], out, errw)
+	case args[0] == "scale":
+		err = runScale(ctx, args[1:], out, errw)
+	case args[0] == scaleCommand:
+		err = runScaleHost(ctx, in, out)
 	case args[0] == workerCommand:
 		err = runWorker(ctx, in)
 	case args[0] == "help" || args[0] == "-h" || args[0] == "--help":

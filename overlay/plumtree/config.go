@@ -15,6 +15,12 @@ type Config struct {
 	// those of a predecessor of the machine in the same life of the node.
 	First uint64
 
+	// Infancy is for how long after its first neighbor a node does not ask for
+	// what its neighbors have kept for more than two seconds: a newcomer needs no
+	// history, and in a cluster where many join at once history is much. Zero: it
+	// asks from the start.
+	Infancy time.Duration
+
 	// Missing is how long an announced message may take to come by itself,
 	// timeout 1 in section 3.8: above the time of a broadcast. Our choice: 500 ms.
 	Missing time.Duration
@@ -69,7 +75,7 @@ func (c Config) Validate() error {
 	if c.Self.Name == "" || c.Self.Incarnation == 0 {
 		wrong("Config.Self needs a name and an incarnation")
 	}
-	if c.Missing <= 0 || c.Retry <= 0 || c.LazyTick < 0 || c.Recent <= 0 {
+	if c.Missing <= 0 || c.Retry <= 0 || c.LazyTick < 0 || c.Infancy < 0 || c.Recent <= 0 {
 		wrong("Config times are %v, %v, %v, %v; use positive ones, LazyTick 0 for no wait", c.Missing, c.Retry, c.LazyTick, c.Recent)
 	}
 	if c.Threshold < 0 || c.Spread < 0 || c.Spread > maxSpread {

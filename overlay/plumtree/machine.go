@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"time"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -60,6 +61,7 @@ type Machine struct {
 	last      *tree // the tree used last, by lastRoot
 	lastRoot  uint64
 	seq       uint64
+	born      overlay.Time   // when the first neighbor came; 0 not yet
 	published []overlay.Time // the last Often of our own
 	store     store
 	seen      seen
@@ -174,8 +176,16 @@ func (m *Machine) neighborUp(p overlay.Peer, out *overlay.Effects) {
 	}
 	m.neighbors[slot], m.lives[slot] = neighbor{peer: p}, uint64(p.Incarnation)
 	m.used++
+	if m.born == 0 {
+		m.born = max(m.now, 1)
+	}
 	m.store.expire(m.now.Add(-m.cfg.Recent))
-	for ids := range slices.Chunk(m.store.ids(), maxIDs) {
+	// What is older than a newcomer can have missed is history.
+	old, young := m.store.ids(m.now.Add(-2 * time.Second))
+	for ids := range slices.Chunk(old, maxIDs) {
+		out.Send(p, &messages.PlumIHave{Messages: ids, History: true})
+	}
+	for ids := range slices.Chunk(young, maxIDs) {
 		out.Send(p, &messages.PlumIHave{Messages: ids})
 	}
 }

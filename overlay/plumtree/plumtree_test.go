@@ -181,10 +181,22 @@ func TestANewNeighborHearsOfRecentMessages(t *testing.T) {
 	b.now = b.now.Add(30 * time.Second)
 	b.hear("a", gossip(2, nil))
 	got := b.feed(overlay.NeighborUp{Peer: node("n")})
-	require.True(t, has(got, "-> n PlumIHave{messages=[PlumID{origin=o incarnation=111 seq=1 hops=4} PlumID{origin=o incarnation=111 seq=2 hops=4}]}"), "%q", got)
+	require.True(t, has(got, "-> n PlumIHave{messages=[PlumID{origin=o incarnation=111 seq=1 hops=4}] history=true}"), "%q", got)
+	require.True(t, has(got, "-> n PlumIHave{messages=[PlumID{origin=o incarnation=111 seq=2 hops=4}]}"), "%q", got)
 	b.now = b.now.Add(31 * time.Second)
 	got = b.feed(overlay.NeighborUp{Peer: node("p")})
 	require.True(t, has(got, "seq=2") && !has(got, "seq=1 "), "what is old is not announced: %q", got)
+}
+
+// A newcomer does not ask for history.
+func TestInfancy(t *testing.T) {
+	b := newBench(t, func(c *plumtree.Config) { c.Infancy = 5 * time.Second }, "a")
+	history := ihave(1, 2)
+	history.History = true
+	require.Empty(t, b.hear("a", history))
+	require.NotEmpty(t, b.hear("a", ihave(2, 2)), "what is young is asked for")
+	b.now = b.now.Add(6 * time.Second)
+	require.NotEmpty(t, b.hear("a", history))
 }
 
 // Section 3.8: an announcement that is earlier by the threshold changes the

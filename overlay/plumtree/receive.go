@@ -100,6 +100,9 @@ func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overl
 	if slot < 0 {
 		return // it is no neighbor any more, and would not be asked
 	}
+	if msg.GetHistory() && m.now.Sub(m.born) < m.cfg.Infancy {
+		return
+	}
 	for _, id := range msg.GetMessages() {
 		k := key{id.GetIncarnation(), id.GetSeq()}
 		if e, ok := m.store.find(k); ok {

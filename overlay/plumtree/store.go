@@ -109,14 +109,19 @@ func (s *store) orphan(slot int) {
 	}
 }
 
-// ids names what is kept, oldest first.
-func (s *store) ids() []*messages.PlumID {
+// ids names what is kept, oldest first: what came before a moment, and the rest.
+func (s *store) ids(moment overlay.Time) (old, young []*messages.PlumID) {
 	ids := make([]*messages.PlumID, 0, s.len())
+	n := 0
 	for i := s.first; i != s.next; i++ {
-		on := s.ring[i%uint64(len(s.ring))].on
+		e := &s.ring[i%uint64(len(s.ring))]
+		on := e.on
+		if e.at < moment {
+			n++
+		}
 		ids = append(ids, &messages.PlumID{Origin: on.GetOrigin(), Incarnation: on.GetIncarnation(), Seq: on.GetSeq(), Hops: on.GetHops()})
 	}
-	return ids
+	return ids[:n], ids[n:]
 }
 
 func (s *store) check(most, bytes int) error {

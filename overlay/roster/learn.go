@@ -19,6 +19,7 @@ func (m *Machine) onUpdate(from overlay.Peer, up *messages.RosterUpdate, out *ov
 			out.Reject(from, messages.ReasonMalformed)
 			continue
 		}
+		m.heard(r.Peer.Name)
 		if m.takeRecord(from, r, out) {
 			fresh.Records = append(fresh.Records, b)
 		}
@@ -27,6 +28,7 @@ func (m *Machine) onUpdate(from overlay.Peer, up *messages.RosterUpdate, out *ov
 		m.pass(fresh, from, out)
 	}
 	for _, c := range up.GetClaims() {
+		m.heard(c.GetName())
 		m.takeClaim(from, c, out)
 	}
 }

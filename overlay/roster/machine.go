@@ -19,6 +19,7 @@ const (
 	timerEcho    overlay.TimerKind = "echo"    // joining: stop waiting for a second member
 	timerAlone   overlay.TimerKind = "alone"   // tell that we are isolated
 	timerWatch   overlay.TimerKind = "watch"   // the member's stage is over
+	timerSpread  overlay.TimerKind = "spread"  // tell what the tree has not brought
 	timerProbe   overlay.TimerKind = "probe"   // call the next members
 	timerVisit   overlay.TimerKind = "visit"   // release a hold of our own
 	timerContact overlay.TimerKind = "contact" // call a contact again
@@ -46,6 +47,7 @@ type Machine struct {
 	visible  bool                          // our record may travel
 
 	probed   map[string]overlay.Peer // members that are being called
+	untold   map[string]bool         // members of whom the tree has not brought what we know
 	fallen   int                     // members that went down since the last call
 	taken    overlay.Peer            // the life that owns our name in the eyes of others
 	told     bool                    // NameTaken was notified
@@ -70,7 +72,7 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)},
-		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer),
+		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer), untold: make(map[string]bool),
 	}
 	m.self.raw = m.self.encode()
 	for _, k := range cfg.Seed {
@@ -185,6 +187,8 @@ func (m *Machine) onFired(t overlay.Timer, out *overlay.Effects) {
 		m.sweep()
 	case timerEcho:
 		m.join(out)
+	case timerSpread:
+		m.onSpread(out)
 	case timerProbe:
 		m.onProbe(out)
 	case timerAlone:

@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -35,10 +36,66 @@ func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *over
 	if !m.joined || m.taken.Name != "" || m.fromTree {
 		return
 	}
+	if m.cfg.Tree {
+		for _, b := range news.GetRecords() {
+			if r, err := decodeRecord(b); err == nil {
+				m.later(r.Peer.Name, out)
+			}
+		}
+		for _, c := range news.GetClaims() {
+			m.later(c.GetName(), out)
+		}
+		return
+	}
 	if len(m.table.near) <= passMost {
 		m.spread(news, from, out)
 	} else if to := m.sample(passMost, from); len(to) > 0 {
 		m.cfg.Spread(news, to, out)
+	}
+}
+
+// later has news of a member told over the tree in a moment, with others, unless
+// the tree brings them until then: what one neighbor tells, all others of its
+// hear, too, and one word over the tree reaches all.
+func (m *Machine) later(name string, out *overlay.Effects) {
+	if len(m.untold) == 0 {
+		out.SetTimer(overlay.Timer{Kind: timerSpread}, m.jitter(m.cfg.Grace/4))
+	}
+	m.untold[name] = true
+}
+
+// maxTold bounds the news in one word over the tree, in bytes.
+const maxTold = 32 << 10
+
+// onSpread tells what the tree has not brought.
+func (m *Machine) onSpread(out *overlay.Effects) {
+	news, size := &messages.RosterUpdate{}, 0
+	for _, name := range slices.Sorted(maps.Keys(m.untold)) {
+		delete(m.untold, name)
+		e := m.table.get(name)
+		if e == nil || !m.joined || m.leaving || m.taken.Name != "" {
+			continue
+		}
+		if e.status < StatusDown && e.rec.raw != nil {
+			news.Records = append(news.Records, e.rec.raw)
+		}
+		if e.status > StatusAlive {
+			news.Claims = append(news.Claims, m.claimOf(e))
+		}
+		if size += len(e.rec.raw) + 256; size > maxTold {
+			m.spread(news, overlay.Peer{}, out)
+			news, size = &messages.RosterUpdate{}, 0
+		}
+	}
+	if size > 0 {
+		m.spread(news, overlay.Peer{}, out)
+	}
+}
+
+// heard: the tree has brought news of a member.
+func (m *Machine) heard(name string) {
+	if m.fromTree {
+		delete(m.untold, name)
 	}
 }
 

@@ -134,7 +134,13 @@ func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.T
 	}
 	// Over a tree one word reaches all: an observer's, or that of whoever heard
 	// it from a neighbor. The others come to the same by themselves.
-	if !m.cfg.Tree || !m.fromTree && (from.Name != "" || slices.Contains(by, m.self.Peer.Name)) {
+	switch {
+	case m.cfg.Tree && m.fromTree:
+	case m.cfg.Tree && !slices.Contains(by, m.self.Peer.Name):
+		if from.Name != "" && m.joined {
+			m.later(e.rec.Peer.Name, out)
+		}
+	default:
 		m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, from, out)
 	}
 	m.checkAlone(out)

@@ -89,7 +89,8 @@ type Finder struct {
 	hops      map[string]*hop
 	searches  map[string]*search
 	queued    int
-	seq       uint64 // our own number
+	latest    uint64 // the number of our latest broadcast
+	between   uint64 // what was sent since
 
 	// Counts since NewFinder.
 	Relayed, Finds, Dropped, Looped uint64
@@ -100,7 +101,7 @@ func NewFinder(cfg Config) (*Finder, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Finder{cfg: cfg, hops: make(map[string]*hop), searches: make(map[string]*search), seq: cfg.First}, nil
+	return &Finder{cfg: cfg, hops: make(map[string]*hop), searches: make(map[string]*search), latest: cfg.First}, nil
 }
 
 // Owns implements overlay.Layer.
@@ -137,7 +138,7 @@ func (f *Finder) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) 
 	case overlay.NeighborDown:
 		f.neighborDown(ev.Peer, out)
 	case overlay.Delivered:
-		f.onFind(ev, out)
+		f.onDelivered(ev, out)
 	case overlay.Command:
 		switch o := ev.Order.(type) {
 		case Send:
@@ -268,8 +269,7 @@ func (f *Finder) neighborDown(p overlay.Peer, out *overlay.Effects) {
 
 // send sends, or searches first.
 func (f *Finder) send(s Send, out *overlay.Effects) {
-	f.seq++
-	m := &messages.RouteData{From: overlay.Ref(f.cfg.Self), Seq: f.seq, Hops: 1, To: overlay.Ref(s.To), Id: s.ID, Body: s.Body}
+	m := &messages.RouteData{From: overlay.Ref(f.cfg.Self), Seq: f.number(), Hops: 1, To: overlay.Ref(s.To), Id: s.ID, Body: s.Body}
 	if s.To.Name == f.cfg.Self.Name {
 		out.Notify(Undeliverable{s.To, s.ID, messages.ReasonSelf})
 		return
@@ -303,8 +303,7 @@ func (f *Finder) find(x *search, out *overlay.Effects) {
 		f.drop(x, out)
 		return
 	}
-	f.seq++
-	b, err := proto.Marshal(&messages.RouteFind{Seq: f.seq, Target: x.to.Name, Incarnation: uint64(x.to.Incarnation)})
+	b, err := proto.Marshal(&messages.RouteFind{Target: x.to.Name, Incarnation: uint64(x.to.Incarnation)})
 	if err != nil {
 		f.drop(x, out)
 		return
@@ -343,10 +342,31 @@ func (f *Finder) release(to overlay.Peer, out *overlay.Effects) {
 	}
 }
 
-// onFind: a search went by on the tree. The way to its origin is known now, and
-// the target answers along it.
-func (f *Finder) onFind(ev overlay.Delivered, out *overlay.Effects) {
-	if ev.Subject != Subject || ev.From.Name == "" {
+// shift makes room between the numbers of broadcasts for those of what is sent
+// in between: all that a node sends is in one order.
+const shift = 20
+
+// number is ours for what is sent now.
+func (f *Finder) number() uint64 {
+	f.between = min(f.between+1, 1<<shift-1)
+	return f.latest<<shift + f.between
+}
+
+// onDelivered: whatever goes by on the tree shows the way to its origin. A
+// search is answered along it by its target.
+func (f *Finder) onDelivered(ev overlay.Delivered, out *overlay.Effects) {
+	origin := overlay.Peer{Name: ev.ID.Origin, Incarnation: ev.ID.Incarnation}
+	if ev.From.Name == "" {
+		if origin.Same(f.cfg.Self) {
+			f.latest, f.between = max(f.latest, ev.ID.Seq), 0
+		}
+		return
+	}
+	if ev.ID.Seq < 1<<(63-shift) {
+		f.learn(origin, ev.From, ev.ID.Seq<<shift, ev.Hops, out)
+		f.release(origin, out)
+	}
+	if ev.Subject != Subject {
 		return
 	}
 	m := &messages.RouteFind{}
@@ -354,14 +374,11 @@ func (f *Finder) onFind(ev overlay.Delivered, out *overlay.Effects) {
 		out.Reject(ev.From, messages.ReasonMalformed)
 		return
 	}
-	origin := overlay.Peer{Name: ev.ID.Origin, Incarnation: ev.ID.Incarnation}
-	f.learn(origin, ev.From, m.GetSeq(), ev.Hops, out)
 	self := f.cfg.Self
 	if m.GetTarget() != self.Name || m.GetIncarnation() != 0 && m.GetIncarnation() != uint64(self.Incarnation) {
 		return
 	}
-	f.seq++
-	f.toward(origin, &messages.RouteFound{Target: overlay.Ref(self), Seq: f.seq, Hops: 1, Origin: overlay.Ref(origin)}, out)
+	f.toward(origin, &messages.RouteFound{Target: overlay.Ref(self), Seq: f.number(), Hops: 1, Origin: overlay.Ref(origin)}, out)
 }
 
 // toward sends something to the next hop to a node, if there is one.

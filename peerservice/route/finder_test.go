@@ -60,7 +60,7 @@ func (b *bench) send(to string, id uint64) []string {
 }
 
 func find(origin string, seq uint64, target string, from string, hops int) overlay.Delivered {
-	b, _ := proto.Marshal(&messages.RouteFind{Seq: seq, Target: target})
+	b, _ := proto.Marshal(&messages.RouteFind{Target: target})
 	return overlay.Delivered{ID: overlay.MessageID{Origin: origin, Incarnation: 1, Seq: 1}, Subject: route.Subject, Payload: b, From: node(from), Hops: hops}
 }
 
