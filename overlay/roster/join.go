@@ -217,7 +217,9 @@ func (m *Machine) onSynced(from overlay.Peer, out *overlay.Effects) {
 	}
 	if !m.visible {
 		m.visible = true
-		m.spread(m.ownNews(), from, out)
+		if !m.cfg.Tree { // else the contact and our neighbors tell it, with others that join now
+			m.spread(m.ownNews(), from, out)
+		}
 	}
 	m.sendSelf(from, out)
 	m.sendDigest(from, out)
