@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"actors":               {"peerservice", "peerservice/", "channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "actors/"},
 	"actors/watch":         {"overlay"},
 	"actors/actorstest":    {"actors", "channelmgr", "channelmgr/transport"},
-	"cmd/demo":             {"actors", "actors/", "messages", "channelmgr", "overlay", "overlay/sim/"},
+	"cmd/demo":             {"actors", "actors/", "messages", "channelmgr", "channelmgr/transport", "overlay", "overlay/sim/"},
 	"docs":                 {},
 }
 

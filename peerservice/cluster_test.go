@@ -52,7 +52,7 @@ func bubble(t *testing.T, test func(t *testing.T, c *cluster)) {
 			for _, n := range c.nodes {
 				n.crash()
 			}
-			c.pass(2 * time.Second) // an actor system's dead-letter throttle ends by itself
+			c.pass(time.Minute) // an actor system's dead-letter throttle ends by itself
 		}()
 		test(t, c)
 	})

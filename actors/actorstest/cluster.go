@@ -75,7 +75,7 @@ func Run(t *testing.T, test func(t *testing.T, c *Cluster), opts ...Option) {
 		c.over = transport.NewMemory()
 		defer func() {
 			c.end()
-			time.Sleep(2 * time.Second) // an actor system's throttles end by themselves
+			time.Sleep(time.Minute) // an actor system's throttles end by themselves
 		}()
 		test(t, c)
 	})

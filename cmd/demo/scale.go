@@ -66,7 +66,7 @@ type scaleOrder struct {
 	Do    string
 	Names []string // start
 	Seeds []string // start
-	Count int      // know, pairs
+	Count int      // start: how many there are then, or 0; know, exactly, pairs
 	All   []string // pairs: every node
 	Node  string   // gone, broadcast
 }
@@ -234,7 +234,8 @@ func runScale(ctx context.Context, args []string, out, errw io.Writer) error {
 }
 
 // form starts all nodes and waits until all know all. One after the other, each
-// process starts its nodes when the one before has; at once, all do.
+// process starts its nodes when those of the one before have joined; at once, all
+// do.
 func (s *scale) form(atOnce bool) error {
 	began := time.Now()
 	var seeds []string
@@ -252,8 +253,12 @@ func (s *scale) form(atOnce bool) error {
 			return err
 		}
 	} else {
+		started := 0
 		for _, h := range s.hosts {
-			if _, err := h.ask(order(h)); err != nil {
+			o := order(h)
+			started += len(h.names)
+			o.Count = started
+			if _, err := h.ask(o); err != nil {
 				return err
 			}
 		}

@@ -263,7 +263,7 @@ func (s *scaleNodes) start(ctx context.Context, o scaleOrder) error {
 			return err
 		}
 	}
-	return nil
+	return s.each(func(n *scaleNode) error { return n.WaitForMembers(ctx, o.Count*9/10) })
 }
 
 // pairs calls random nodes from random nodes of this process, a few at a time.
