@@ -146,6 +146,31 @@ func TestOrder(t *testing.T) {
 }
 
 // Large messages are split and come whole, in order with small ones.
+// A pause of any length harms no link: what follows it arrives on the same one,
+// and a link that idles is closed in order by both ends.
+func TestPause(t *testing.T) {
+	forEach(t, func(t *testing.T, tr func() transport.Transport, mode handshake.Mode) {
+		brief := func(c *channelmgr.Config) {
+			c.Timing.WriteTimeout, c.Timing.IdleAfter = 50*time.Millisecond, time.Second
+		}
+		a, b := start(t, "a", tr(), mode, brief), start(t, "b", tr(), mode, brief)
+		s := a.connect(b)
+		for i := range 3 {
+			require.NoError(t, s.Send(&channelmgr.Outgoing{Target: "x", Msg: wrapperspb.String(fmt.Sprint(i))}))
+			require.Eventually(t, func() bool { return b.count() == i+1 }, 10*time.Second, time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.Eventually(t, func() bool { return a.reg.Stats()["links"] == 1 && b.reg.Stats()["links"] == 1 }, 10*time.Second, 10*time.Millisecond)
+		for _, n := range []*node{a, b} {
+			for what, count := range n.reg.Stats() {
+				if strings.HasPrefix(what, "link_ended_") {
+					require.Equal(t, "link_ended_peer_closed 1", fmt.Sprint(what, " ", count))
+				}
+			}
+		}
+	})
+}
+
 func TestLargeMessages(t *testing.T) {
 	forEach(t, func(t *testing.T, tr func() transport.Transport, mode handshake.Mode) {
 		a, b := start(t, "a", tr(), mode), start(t, "b", tr(), mode)

@@ -2,7 +2,9 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"syscall"
 	"time"
 )
@@ -98,10 +100,14 @@ func (c *tcpConn) Pace() {
 	_ = c.SetWriteBuffer(paced)
 }
 
-// TryWrite implements TryWriter with one non-blocking system call.
+// TryWrite implements TryWriter with one non-blocking system call. The deadline
+// of a write before, which has passed meanwhile, means nothing to it.
 func (c *tcpConn) TryWrite(p []byte) (int, error) {
 	c.p, c.n, c.err = p, 0, nil
 	err := c.raw.Write(c.try)
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.SetWriteDeadline(time.Time{}) == nil {
+		err = c.raw.Write(c.try)
+	}
 	n := c.n
 	c.p = nil
 	if err == nil {

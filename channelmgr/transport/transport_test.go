@@ -113,6 +113,23 @@ func TestTryWriteNeverWaits(t *testing.T) {
 	})
 }
 
+// A deadline for a write before says nothing of one that cannot wait.
+func TestTryWriteAfterDeadline(t *testing.T) {
+	each(t, func(t *testing.T, dialer, listener transport.Transport) {
+		near, far := ends(t, dialer, listener)
+		require.NoError(t, near.SetWriteDeadline(time.Now().Add(-time.Second)))
+		for _, word := range []string{"one", "two"} {
+			n, err := near.(transport.TryWriter).TryWrite([]byte(word))
+			require.NoError(t, err)
+			require.Equal(t, len(word), n)
+		}
+		got := make([]byte, 6)
+		_, err := io.ReadFull(far, got)
+		require.NoError(t, err)
+		require.Equal(t, "onetwo", string(got))
+	})
+}
+
 func TestDeadlines(t *testing.T) {
 	each(t, func(t *testing.T, dialer, listener transport.Transport) {
 		near, _ := ends(t, dialer, listener)
