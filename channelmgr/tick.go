@@ -94,9 +94,12 @@ func (m *manager) unheld(s *Session, now time.Duration) {
 		return
 	}
 	s.mu.Lock()
-	busy := len(s.links) > 0
+	data := len(s.links) > 0
 	s.mu.Unlock()
-	if !busy {
+	s.ctl.mu.Lock()
+	quiet := s.ctl.busy == nil && s.ctl.empty() // else the peer would not hear why
+	s.ctl.mu.Unlock()
+	if !data && quiet {
 		l.close(messages.ReasonClosed)
 	}
 }
