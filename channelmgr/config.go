@@ -74,7 +74,7 @@ type Config struct {
 	Channels  []ChannelSpec // besides control and data; one named data replaces the default
 	Types     *messages.Registry
 	Routing   Policy // to nodes to which no overlay has a link
-	Shortcuts int    // links beyond the overlays that policy Adaptive opens at most; 0 means 16
+	Shortcuts int    // links beyond the overlays that policy Adaptive opens at most, those of peers not counted; 0 means 16
 	Limits    Limits
 	Timing    Timing
 	Logger    *slog.Logger // nil: slog.Default

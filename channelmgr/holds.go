@@ -43,6 +43,19 @@ func (h *holds) give(k life, owner string) {
 	}
 }
 
+// dials counts the dials in progress for nobody but lanes.
+func (h *holds) dials() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, w := range h.waiting {
+		if len(w.owners) == 1 && w.owners[0] == lanes {
+			n++
+		}
+	}
+	return n
+}
+
 // first gives an instance a hold on an inbound session at its first frame and
 // returns what its host is to be told; nil if it has one.
 func (h *holds) first(s *Session, instance string) *messages.LinkUp {

@@ -19,7 +19,12 @@ const hotBytes = 32 << 10
 // or over relays. Where that fails it is tried the other way.
 func (m *manager) reach(s *Session) {
 	k := lifeOf(s.peer)
-	relay := m.r.cfg.Routing != DirectFirst
+	relay := m.r.cfg.Routing == RelayOnly
+	if m.r.cfg.Routing == Adaptive {
+		// To search a way takes a broadcast, a fraction of a millisecond of every
+		// member's time; a dial takes some milliseconds of two.
+		relay = m.r.hop(k) != nil || len(m.shortcuts()) >= m.r.cfg.Shortcuts && !m.yield()
+	}
 	if m.failures[dataLink{life: k, control: true}]%2 == 1 {
 		relay = !relay
 	}
@@ -55,12 +60,6 @@ func (m *manager) shorten() {
 	if m.r.cfg.Routing != Adaptive {
 		return
 	}
-	shortcuts := 0
-	for _, s := range m.r.allSessions() {
-		if s.Direct() && !m.r.holds.held(s.peer) {
-			shortcuts++
-		}
-	}
 	m.r.circuits.mu.Lock()
 	list := make([]*circuitConn, 0, len(m.r.circuits.m))
 	for _, c := range m.r.circuits.m {
@@ -68,14 +67,60 @@ func (m *manager) shorten() {
 	}
 	m.r.circuits.mu.Unlock()
 	for _, c := range list {
-		if c.took() < hotBytes || shortcuts >= m.r.cfg.Shortcuts {
+		if c.took() < hotBytes {
 			continue
 		}
-		if s := m.r.lifeSession(lifeOf(c.peer)); s != nil && s.Linked() && !s.Direct() {
-			shortcuts++
+		if s := m.r.lifeSession(lifeOf(c.peer)); s != nil && s.Linked() && !s.Direct() && len(m.shortcuts()) < m.r.cfg.Shortcuts {
 			m.connect(s.peer, lanes)
 		}
 	}
+}
+
+// shortcuts are the sessions with links beyond the overlays that we opened, and
+// nil for each dial for one.
+func (m *manager) shortcuts() []*Session {
+	list := make([]*Session, m.r.holds.dials())
+	for _, s := range m.r.allSessions() {
+		if l := s.linkAt(true, 0); l != nil && l.dialed && !l.relayed && !m.r.holds.held(s.peer) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// yieldAfter is how long a shortcut must have been quiet to give way to
+// another.
+const yieldAfter = time.Second
+
+// yield closes the shortcut that has been quiet for longest, so that another can
+// be opened. It reports false if all are in use.
+func (m *manager) yield() bool {
+	var quiet *Session
+	since := m.r.now() - yieldAfter
+	for _, s := range m.shortcuts() {
+		if s == nil {
+			continue
+		}
+		last := time.Duration(0)
+		for _, l := range s.allLinks() {
+			last = max(last, l.since)
+			if !l.control {
+				last = max(last, time.Duration(l.lastRead.Load()), time.Duration(l.lastWrite.Load()))
+			}
+		}
+		if last < since {
+			quiet, since = s, last
+		}
+	}
+	if quiet == nil {
+		return false
+	}
+	for _, l := range quiet.allLinks() {
+		if !l.control {
+			m.idle(quiet, l) // the control link follows when nobody has used it for a while
+		}
+	}
+	return true
 }
 
 // unlinked: a dial for lanes came to nothing. It is repeated after a while that

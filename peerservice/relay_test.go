@@ -129,6 +129,8 @@ func TestShortcut(t *testing.T) {
 			require.NoError(t, s.Send(&channelmgr.Outgoing{Target: "x", Msg: wrapperspb.String(fmt.Sprint("n2 ", k, text))}))
 			k++
 		}
+		require.NoError(t, to.svc.Broadcast(t.Context(), "", nil)) // shows the way
+		c.pass(time.Second)
 		for range 20 { // seldom: over relays
 			send("")
 			c.pass(200 * time.Millisecond)
