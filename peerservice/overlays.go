@@ -142,7 +142,7 @@ func (o OverlaySpec) stack(self overlay.Peer, first uint64, dice func() *rand.Ra
 	}
 	// What a tree that the overlay's changes broke does not bring is asked for
 	// soon: a message too many costs less than a late one.
-	cfg.Missing, cfg.Retry = 150*time.Millisecond, 150*time.Millisecond
+	cfg.Missing, cfg.Retry, cfg.LazyBusy = 150*time.Millisecond, 150*time.Millisecond, 200*time.Millisecond
 	tree, err := plumtree.New(cfg)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,9 @@ type Config struct {
 
 	// Missing is how long an announced message may take to come by itself,
 	// timeout 1 in section 3.8: above the time of a broadcast. Our choice: 500 ms.
+	// When what was asked for comes by itself after all, Missing and Retry are
+	// doubled, up to eight times, and are as before ten seconds after the last
+	// time.
 	Missing time.Duration
 	// Retry is how long a message asked for may take until another announcer is
 	// asked, timeout 2 in section 3.8: a round trip. Our choice: 250 ms.
@@ -30,6 +33,9 @@ type Config struct {
 	// LazyTick is how long announcements are collected to go out together. Zero:
 	// they go at once, as in the paper's experiments. Our choice: 20 ms.
 	LazyTick time.Duration
+	// LazyBusy is the same for announcements that follow others within twice that
+	// time. Zero: LazyTick.
+	LazyBusy time.Duration
 	// Threshold is by how many hops an announcement must be earlier for its link
 	// to become part of the tree instead of the one that brought the payload,
 	// section 3.8. The paper has 3 for one sender. Zero: never.
@@ -75,8 +81,8 @@ func (c Config) Validate() error {
 	if c.Self.Name == "" || c.Self.Incarnation == 0 {
 		wrong("Config.Self needs a name and an incarnation")
 	}
-	if c.Missing <= 0 || c.Retry <= 0 || c.LazyTick < 0 || c.Infancy < 0 || c.Recent <= 0 {
-		wrong("Config times are %v, %v, %v, %v; use positive ones, LazyTick 0 for no wait", c.Missing, c.Retry, c.LazyTick, c.Recent)
+	if c.Missing <= 0 || c.Retry <= 0 || c.LazyTick < 0 || c.LazyBusy < 0 || c.Infancy < 0 || c.Recent <= 0 {
+		wrong("Config times are %v, %v, %v, %v, %v; use positive ones, LazyTick 0 for no wait", c.Missing, c.Retry, c.LazyTick, c.LazyBusy, c.Recent)
 	}
 	if c.Threshold < 0 || c.Spread < 0 || c.Spread > maxSpread {
 		wrong("Config.Threshold and Spread are %d and %d; use 0 or more, Spread at most %d", c.Threshold, c.Spread, maxSpread)

@@ -66,7 +66,10 @@ type Machine struct {
 	store     store
 	seen      seen
 	missing   map[key]*missing
-	announce  bool // the tick is set
+	announce  bool         // the tick is set
+	announced overlay.Time // the last tick; 0: there was none
+	haste     uint         // waits are 2^haste as long, after messages came that were asked for too early
+	hasty     overlay.Time // the last time
 
 	// Counts since New.
 	Duplicates, Grafts, Prunes, Old uint64
@@ -306,7 +309,11 @@ func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64,
 			}
 			if !m.announce {
 				m.announce = true
-				out.SetTimer(overlay.Timer{Kind: timerLazy}, m.cfg.LazyTick)
+				wait := m.cfg.LazyTick
+				if m.announced != 0 && m.now.Sub(m.announced) < 2*m.cfg.LazyBusy {
+					wait = max(wait, m.cfg.LazyBusy)
+				}
+				out.SetTimer(overlay.Timer{Kind: timerLazy}, wait)
 			}
 		}
 	}
@@ -320,7 +327,7 @@ func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64,
 
 // tick sends the announcements that were collected.
 func (m *Machine) tick(out *overlay.Effects) {
-	m.announce = false
+	m.announce, m.announced = false, max(m.now, 1)
 	for i := range m.neighbors {
 		m.flush(&m.neighbors[i], out)
 	}

@@ -3,6 +3,7 @@ package plumtree
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -47,6 +48,13 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 	on.Wave = wave
 	on.Spread = max(on.Spread, 1) - 1
 	m.push(on, slot, parent, wave, out)
+	if x != nil && x.asked >= 0 {
+		if slot != x.asked {
+			m.tooEarly()
+		} else if e, ok := m.store.find(k); ok {
+			e.asked = true
+		}
+	}
 	if x != nil && x.n > 0 { // announcements that were here before the payload
 		at := 0
 		for i := range x.n {
@@ -58,6 +66,20 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 			m.optimize(int(x.from[at]), e, x.hops[at], out)
 		}
 	}
+}
+
+// tooEarly: a message was asked for that was on its way. Nodes or links are
+// slow, and what is asked for in vain makes them slower.
+func (m *Machine) tooEarly() {
+	m.haste, m.hasty = min(m.haste+1, 3), m.now
+}
+
+// patience is how long a wait is now.
+func (m *Machine) patience(wait time.Duration) time.Duration {
+	if m.haste > 0 && m.now.Sub(m.hasty) >= 10*time.Second {
+		m.haste = 0
+	}
+	return wait << m.haste
 }
 
 // found ends the wait for a message.
@@ -73,6 +95,10 @@ func (m *Machine) found(k key, x *missing, out *overlay.Effects) {
 // along the tree: that is a cycle.
 func (m *Machine) duplicate(slot int, e *entry, msg *messages.PlumGossip, out *overlay.Effects) {
 	m.Duplicates++
+	if e.asked && slot != int(e.parent) {
+		e.asked = false
+		m.tooEarly()
+	}
 	if slot < 0 || msg.GetOffTree() || msg.GetWave() != e.wave || int(e.parent) == slot {
 		return
 	}
@@ -122,7 +148,7 @@ func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overl
 			n.missing++
 			x = &missing{asked: -1, by: slot, id: overlay.MessageID{Origin: id.GetOrigin(), Incarnation: overlay.Incarnation(id.GetIncarnation()), Seq: id.GetSeq()}}
 			m.missing[k] = x
-			out.SetTimer(overlay.Timer{Kind: timerMissing, ID: x.id}, m.cfg.Missing)
+			out.SetTimer(overlay.Timer{Kind: timerMissing, ID: x.id}, m.patience(m.cfg.Missing))
 		}
 		if x.n < len(x.from) && !slices.Contains(x.from[:x.n], int16(slot)) {
 			x.from[x.n], x.hops[x.n] = int16(slot), id.GetHops()
@@ -146,7 +172,7 @@ func (m *Machine) ask(k key, out *overlay.Effects) {
 			x.asked = slot
 			m.Grafts++
 			out.Send(n.peer, &messages.PlumGraft{Messages: []*messages.PlumID{{Origin: x.id.Origin, Incarnation: k.incarnation, Seq: k.seq}}})
-			out.SetTimer(overlay.Timer{Kind: timerMissing, ID: x.id}, m.cfg.Retry)
+			out.SetTimer(overlay.Timer{Kind: timerMissing, ID: x.id}, m.patience(m.cfg.Retry))
 			return
 		}
 	}

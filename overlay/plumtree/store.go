@@ -17,6 +17,7 @@ type entry struct {
 	at     overlay.Time
 	parent int16 // the slot of the tree's link that brought it, or -1
 	hops   int32 // that it took; -1 if its origin is not the root of its tree
+	asked  bool  // it came when it was asked for, and by no other way yet
 }
 
 // store keeps messages in the order in which they came, in a ring.
