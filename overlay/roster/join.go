@@ -35,9 +35,12 @@ const (
 	phasePending              // linked, and has not told all yet
 )
 
-// onJoin calls contacts. They are called again until they answer, for ever.
+// onJoin calls contacts. They are called again until one answers, for ever. Who
+// joins calls them one after the other, in any order, without waiting for
+// answers: each that lets it in tells it everything.
 func (m *Machine) onJoin(ev overlay.Join, out *overlay.Effects) {
 	m.taken, m.told = overlay.Peer{}, false // we try for our name again
+	var calls []string
 	for _, c := range ev.Contacts {
 		switch {
 		case slices.Contains(m.self.Addrs, c.Addr):
@@ -57,7 +60,20 @@ func (m *Machine) onJoin(ev overlay.Join, out *overlay.Effects) {
 			m.contacts[c.Addr] = k
 		}
 		k.seed, k.asked, k.tries = true, true, 0
-		m.call(c.Addr, out)
+		if !slices.Contains(calls, c.Addr) {
+			calls = append(calls, c.Addr)
+		}
+	}
+	if !m.joined {
+		m.cfg.Rand.Shuffle(len(calls), func(i, j int) { calls[i], calls[j] = calls[j], calls[i] })
+	}
+	for i, addr := range calls {
+		if k := m.contacts[addr]; i == 0 || m.joined {
+			m.call(addr, out)
+		} else if k.phase == phaseIdle {
+			k.phase = phaseWaiting
+			out.SetTimer(contactTimer(addr), time.Duration(i)*m.cfg.Grace/2)
+		}
 	}
 }
 
@@ -276,6 +292,12 @@ func (m *Machine) join(out *overlay.Effects) {
 		out.Notify(Joined{Via: v})
 	}
 	m.vias, m.echoes = nil, nil
+	for _, addr := range m.seeds() { // who is of the same cluster as those that answered need not be called
+		if k := m.contacts[addr]; k.phase == phaseWaiting && k.asked && m.isMember(addr, k.peer) {
+			k.phase, k.asked, k.tries = phaseIdle, false, 0
+			out.CancelTimer(contactTimer(addr))
+		}
+	}
 }
 
 func visitTimer(p overlay.Peer) overlay.Timer { return overlay.Timer{Kind: timerVisit, Peer: p.Name} }

@@ -20,6 +20,7 @@ const (
 	timerAlone   overlay.TimerKind = "alone"   // tell that we are isolated
 	timerWatch   overlay.TimerKind = "watch"   // the member's stage is over
 	timerSpread  overlay.TimerKind = "spread"  // tell what the tree has not brought
+	timerSpare   overlay.TimerKind = "spare"   // tell what another should have told
 	timerProbe   overlay.TimerKind = "probe"   // call the next members
 	timerVisit   overlay.TimerKind = "visit"   // release a hold of our own
 	timerContact overlay.TimerKind = "contact" // call a contact again
@@ -47,7 +48,10 @@ type Machine struct {
 	visible  bool                          // our record may travel
 
 	probed   map[string]overlay.Peer // members that are being called
-	untold   map[string]bool         // members of whom the tree has not brought what we know
+	untold   map[string]bool         // members of whom the tree has not brought what we know: to be told soon
+	spare    map[string]bool         // the same, if nobody else does
+	compared overlay.Time            // when a neighbor was last told how our roster differs
+	spoken   overlay.Time            // when news of others were last told
 	fallen   int                     // members that went down since the last call
 	taken    overlay.Peer            // the life that owns our name in the eyes of others
 	told     bool                    // NameTaken was notified
@@ -72,7 +76,7 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)},
-		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer), untold: make(map[string]bool),
+		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer), untold: make(map[string]bool), spare: make(map[string]bool),
 	}
 	m.self.raw = m.self.encode()
 	for _, k := range cfg.Seed {
@@ -188,7 +192,9 @@ func (m *Machine) onFired(t overlay.Timer, out *overlay.Effects) {
 	case timerEcho:
 		m.join(out)
 	case timerSpread:
-		m.onSpread(out)
+		m.onSpread(m.untold, out)
+	case timerSpare:
+		m.onSpread(m.spare, out)
 	case timerProbe:
 		m.onProbe(out)
 	case timerAlone:

@@ -39,11 +39,12 @@ func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *over
 	if m.cfg.Tree {
 		for _, b := range news.GetRecords() {
 			if r, err := decodeRecord(b); err == nil {
-				m.later(r.Peer.Name, out)
+				_, joining := m.dumps[overlay.Peer{Name: r.Peer.Name, Incarnation: r.Peer.Incarnation}]
+				m.later(r.Peer.Name, joining, out)
 			}
 		}
 		for _, c := range news.GetClaims() {
-			m.later(c.GetName(), out)
+			m.later(c.GetName(), true, out)
 		}
 		return
 	}
@@ -56,22 +57,31 @@ func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *over
 
 // later has news of a member told over the tree in a moment, with others, unless
 // the tree brings them until then: what one neighbor tells, all others of its
-// hear, too, and one word over the tree reaches all.
-func (m *Machine) later(name string, out *overlay.Effects) {
-	if len(m.untold) == 0 {
-		out.SetTimer(overlay.Timer{Kind: timerSpread}, m.jitter(m.cfg.Grace/4))
+// hear, too, and one word over the tree reaches all. Who was not the contact of a
+// member that joins waits long: it is there in case that the contact is gone.
+func (m *Machine) later(name string, soon bool, out *overlay.Effects) {
+	t, list, wait := overlay.Timer{Kind: timerSpare}, m.spare, 3*m.cfg.Grace
+	if soon {
+		t, list, wait = overlay.Timer{Kind: timerSpread}, m.untold, m.cfg.Grace/4
+		if m.spoken != 0 && m.now.Sub(m.spoken) < 2*m.cfg.Grace {
+			wait = m.cfg.Grace // there is much to tell
+		}
 	}
-	m.untold[name] = true
+	if len(list) == 0 {
+		out.SetTimer(t, m.jitter(wait))
+	}
+	list[name] = true
 }
 
 // maxTold bounds the news in one word over the tree, in bytes.
 const maxTold = 32 << 10
 
 // onSpread tells what the tree has not brought.
-func (m *Machine) onSpread(out *overlay.Effects) {
+func (m *Machine) onSpread(list map[string]bool, out *overlay.Effects) {
+	m.spoken = max(m.now, 1)
 	news, size := &messages.RosterUpdate{}, 0
-	for _, name := range slices.Sorted(maps.Keys(m.untold)) {
-		delete(m.untold, name)
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		m.untell(name)
 		e := m.table.get(name)
 		if e == nil || !m.joined || m.leaving || m.taken.Name != "" {
 			continue
@@ -95,8 +105,13 @@ func (m *Machine) onSpread(out *overlay.Effects) {
 // heard: the tree has brought news of a member.
 func (m *Machine) heard(name string) {
 	if m.fromTree {
-		delete(m.untold, name)
+		m.untell(name)
 	}
+}
+
+func (m *Machine) untell(name string) {
+	delete(m.untold, name)
+	delete(m.spare, name)
 }
 
 // reach returns everyone to whom a link stands: neighbors by name, then those

@@ -70,6 +70,10 @@ func (m *Machine) onDigest(from overlay.Peer, d *messages.RosterDigest, out *ove
 	root, sums := m.digest()
 	switch {
 	case len(d.GetBuckets()) == 0 && d.GetRoot() != root:
+		if m.cfg.Tree && m.compared != 0 && m.now.Sub(m.compared) < m.cfg.Grace {
+			return // while many join all rosters differ, and the tree brings what is new
+		}
+		m.compared = max(m.now, 1)
 		out.Send(from, &messages.RosterDigest{Root: root, Buckets: sums})
 	case len(d.GetBuckets()) != 0:
 		var differ []uint32
@@ -84,13 +88,13 @@ func (m *Machine) onDigest(from overlay.Peer, d *messages.RosterDigest, out *ove
 
 // dump sends everything to a joining node.
 func (m *Machine) dump(to overlay.Peer, out *overlay.Effects) {
-	if len(m.table.order) > dumpFree {
-		life := overlay.Peer{Name: to.Name, Incarnation: to.Incarnation}
-		at, ok := m.dumps[life]
-		if ok && m.now.Sub(at) < dumpEvery || !ok && len(m.dumps) >= maxDumps {
-			out.Reject(to, messages.ReasonLimit)
-			return
-		}
+	life := overlay.Peer{Name: to.Name, Incarnation: to.Incarnation}
+	at, ok := m.dumps[life]
+	if len(m.table.order) > dumpFree && (ok && m.now.Sub(at) < dumpEvery || !ok && len(m.dumps) >= maxDumps) {
+		out.Reject(to, messages.ReasonLimit)
+		return
+	}
+	if ok || len(m.dumps) < maxDumps {
 		m.dumps[life] = m.now
 	}
 	// A node whose own contacts do not answer is the first of its cluster.

@@ -138,7 +138,7 @@ func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.T
 	case m.cfg.Tree && m.fromTree:
 	case m.cfg.Tree && !slices.Contains(by, m.self.Peer.Name):
 		if from.Name != "" && m.joined {
-			m.later(e.rec.Peer.Name, out)
+			m.later(e.rec.Peer.Name, true, out)
 		}
 	default:
 		m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, from, out)
