@@ -241,8 +241,11 @@ func (c *Cluster) Settle() {
 			slices.Sort(names)
 			for _, n := range side {
 				for _, m := range n.Members() {
-					if m.Status == maquis.Suspect {
+					switch i := slices.IndexFunc(side, func(other *Node) bool { return other.name == m.Name }); {
+					case m.Status == maquis.Suspect:
 						return fmt.Errorf("%s suspects %s", n.name, m.Name)
+					case m.Status == maquis.Alive && i >= 0 && m.Incarnation != side[i].Self().Incarnation:
+						return fmt.Errorf("%s has not heard that %s was started again", n.name, m.Name)
 					}
 				}
 				if got := n.NodeList(); !slices.Equal(got, names) {
