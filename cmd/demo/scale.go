@@ -6,14 +6,17 @@ import (
 	crand "crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	maquis "github.com/maquis-go/maquis/actors"
@@ -63,12 +66,13 @@ func figuresOf(list []float64) figures {
 
 // scaleOrder is a line to a host process; scaleAnswer the line that answers it.
 type scaleOrder struct {
-	Do    string
-	Names []string // start
-	Seeds []string // start
-	Count int      // start: how many there are then, or 0; know, exactly, pairs
-	All   []string // pairs: every node
-	Node  string   // gone, broadcast
+	Do     string
+	Names  []string // start
+	Seeds  []string // start
+	Count  int      // know, exactly, pairs
+	Preset string   // start
+	All    []string // pairs: every node
+	Node   string   // gone, broadcast
 }
 
 type scaleAnswer struct {
@@ -172,6 +176,7 @@ func runScale(ctx context.Context, args []string, out, errw io.Writer) error {
 	processes := fs.Int("processes", 32, "")
 	overlay := fs.String("overlay", maquis.HyParView, "")
 	atOnce := fs.Bool("at-once", false, "")
+	preset := fs.String("preset", "wan", "")
 	rest := fs.Duration("rest", 20*time.Second, "")
 	pairs := fs.Int("pairs", 10000, "")
 	mass := fs.Float64("mass", 0.3, "")
@@ -216,7 +221,7 @@ func runScale(ctx context.Context, args []string, out, errw io.Writer) error {
 		}
 		s.hosts = append(s.hosts, h)
 	}
-	if err := s.form(*atOnce); err != nil {
+	if err := s.form(*atOnce, *preset); err != nil {
 		return err
 	}
 	if err := s.measure(*rest, *pairs); err != nil {
@@ -233,32 +238,39 @@ func runScale(ctx context.Context, args []string, out, errw io.Writer) error {
 	return err
 }
 
-// form starts all nodes and waits until all know all. One after the other, each
-// process starts its nodes when those of the one before have joined; at once, all
-// do.
-func (s *scale) form(atOnce bool) error {
+// form starts all nodes and waits until all know all: one process after the
+// other, as fast as some process hears of the nodes of the last but two, or all
+// at once.
+func (s *scale) form(atOnce bool, preset string) error {
 	began := time.Now()
 	var seeds []string
-	for range 3 { // addresses that are free now
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for len(seeds) < 3 { // free ports below those that dials take
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		} else if err != nil {
 			return err
 		}
 		seeds = append(seeds, ln.Addr().String())
 		_ = ln.Close()
 	}
-	order := func(h *scaleHost) scaleOrder { return scaleOrder{Do: "start", Names: h.names, Seeds: seeds} }
+	order := func(h *scaleHost) scaleOrder {
+		return scaleOrder{Do: "start", Names: h.names, Seeds: seeds, Preset: preset}
+	}
 	if atOnce {
 		if _, err := s.each(order); err != nil {
 			return err
 		}
 	} else {
 		started := 0
-		for _, h := range s.hosts {
+		for i, h := range s.hosts {
 			o := order(h)
 			started += len(h.names)
-			o.Count = started
 			if _, err := h.ask(o); err != nil {
+				return err
+			}
+			// Not faster than the news of who joined travel.
+			if _, err := s.hosts[rand.IntN(i+1)].ask(scaleOrder{Do: "know", Count: started - 2*len(h.names)}); err != nil {
 				return err
 			}
 		}
