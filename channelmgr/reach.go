@@ -90,7 +90,7 @@ func (m *manager) shortcuts() []*Session {
 
 // yieldAfter is how long a shortcut must have been quiet to give way to
 // another.
-const yieldAfter = time.Second
+const yieldAfter = 250 * time.Millisecond
 
 // yield closes the shortcut that has been quiet for longest, so that another can
 // be opened. It reports false if all are in use.

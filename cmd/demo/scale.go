@@ -313,7 +313,9 @@ func (s *scale) measure(rest time.Duration, pairs int) error {
 	s.say("a broadcast reached %d of %d, p99 %.0f ms", s.rep.BroadcastReached, s.rep.Nodes, s.rep.BroadcastMS.P99)
 
 	relayed := sumOf(after, func(a scaleAnswer) float64 { return float64(a.Relayed) })
-	answers, err := s.all(scaleOrder{Do: "pairs", Count: pairs/len(s.hosts) + 1, All: s.names})
+	answers, err := s.each(func(h *scaleHost) scaleOrder {
+		return scaleOrder{Do: "pairs", Count: (pairs*len(h.names) + s.rep.Nodes - 1) / s.rep.Nodes, All: s.names}
+	})
 	if err != nil {
 		return err
 	}
