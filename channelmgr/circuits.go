@@ -44,6 +44,8 @@ type circuitConn struct {
 	control bool
 
 	mu     sync.Mutex
+	trial  bool // until its handshake is done it is given up rather than search a way
+	lost   bool // a segment found no way
 	end    *circuit.End
 	timer  *time.Timer
 	closed bool
@@ -73,10 +75,14 @@ func (a circuitAddr) String() string { return string(a) }
 
 // dialCircuit begins a circuit to a peer. Whether it gets there shows when
 // something is read.
-func (r *Registry) dialCircuit(peer overlay.Peer, control bool) (*circuitConn, error) {
+func (r *Registry) dialCircuit(peer overlay.Peer, control, trial bool) (*circuitConn, error) {
 	var b [8]byte
 	_, _ = crand.Read(b[:]) // never fails
-	return r.addCircuit(peer, binary.LittleEndian.Uint64(b[:])|1, control, true)
+	c, err := r.addCircuit(peer, binary.LittleEndian.Uint64(b[:])|1, control, true)
+	if c != nil {
+		c.trial = trial
+	}
+	return c, err
 }
 
 func (r *Registry) addCircuit(peer overlay.Peer, id uint64, control, dialer bool) (*circuitConn, error) {
@@ -241,8 +247,8 @@ func (c *circuitConn) pump() {
 		c.end.Kill()
 	}
 	c.end.Take(now, c.send)
-	if c.end.Stuck() && c.r.near(lifeOf(c.peer)) == nil {
-		c.r.want(c.peer)
+	if c.lost || c.end.Stuck() && c.r.near(lifeOf(c.peer)) == nil {
+		c.astray()
 	}
 	if c.end.Dead() {
 		c.rd.wake()
@@ -285,7 +291,7 @@ func (c *circuitConn) fired() {
 // send puts a segment on its way. What finds none is lost, and comes again.
 func (c *circuitConn) send(s circuit.Segment) {
 	c.moved += len(s.Body)
-	c.r.relay(frame.Relay{
+	c.lost = !c.r.relay(frame.Relay{
 		Control: c.control, Hops: 1, Circuit: c.id, Flags: s.Flags, Window: s.Window, Number: s.Number, Ack: s.Ack, More: s.More,
 		From: c.r.Self(), To: c.peer, Body: s.Body,
 	})
@@ -318,6 +324,31 @@ func (c *circuitConn) again() {
 	c.pump()
 }
 
+// astray looks for another way. mu is held.
+func (c *circuitConn) astray() {
+	c.lost = false
+	if c.trial {
+		c.end.Kill()
+	} else {
+		c.r.want(c.peer)
+	}
+}
+
+// noRoute: a relay had no way on.
+func (c *circuitConn) noRoute() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost = true
+	c.pump()
+}
+
+// settled: the handshake is done.
+func (c *circuitConn) settled() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trial = false
+}
+
 // kill ends a circuit that leads nowhere.
 func (c *circuitConn) kill() {
 	c.mu.Lock()
@@ -348,6 +379,7 @@ func (r *Registry) acceptCircuit(m frame.Relay) *circuitConn {
 		<-r.handshakes
 		return nil
 	}
+	c.trial = r.cfg.Routing == Adaptive
 	go func() {
 		defer r.wg.Done()
 		defer func() { <-r.handshakes }()

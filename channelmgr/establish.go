@@ -20,6 +20,7 @@ type attempt struct {
 	control bool
 	index   uint8
 	relayed bool // over a circuit
+	trial   bool // over a way that may be none any more: it is not worth a search
 	cancel  context.CancelFunc
 }
 
@@ -72,7 +73,7 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 	conn, sec, err := net.Conn(nil), r.cfg.Security, error(nil)
 	if a.relayed {
 		sec = r.overRelays
-		conn, err = r.dialCircuit(a.peer, a.control)
+		conn, err = r.dialCircuit(a.peer, a.control, a.trial)
 	} else {
 		dctx, dcancel := context.WithTimeout(ctx, timing.DialTimeout)
 		conn, err = r.cfg.Transport.Dial(dctx, a.peer.Addr)
@@ -101,6 +102,9 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 			_ = st.Close()
 			return nil, &handshake.Error{Reason: messages.ReasonWrongName, Err: fmt.Errorf("another life of %q answered at %s", peer.Name, a.peer.Addr)}
 		}
+	}
+	if c, ok := conn.(*circuitConn); ok {
+		c.settled()
 	}
 	l, why := r.register(&link{
 		id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known,
@@ -178,6 +182,9 @@ func (r *Registry) welcome(conn net.Conn, relayed bool) {
 			r.log.Info("a peer was refused", "remote", conn.RemoteAddr().String(), "reason", string(he.Reason), "error", err)
 		}
 		return
+	}
+	if c, ok := conn.(*circuitConn); ok {
+		c.settled()
 	}
 	l, why := r.register(&link{
 		id: r.nextLink.Add(1), index: theirs.Index, control: theirs.Class == handshake.Control, relayed: relayed, stream: st, known: answer.Known,

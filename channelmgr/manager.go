@@ -25,6 +25,7 @@ type manager struct {
 	r        *Registry
 	failures map[dataLink]int // dials that failed in a row
 	relaying map[life]bool    // sessions that are being opened over relays
+	relayed  map[life]bool    // whether the last attempt of a session that does not stand yet was so
 	measures []measure        // round trips that are asked for
 	stop     context.CancelFunc
 	lastTick time.Duration
@@ -41,7 +42,7 @@ type dataLink struct {
 // runs per registry; it registers itself with SetManager.
 func ManagerProps(r *Registry) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool)}
+		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), relayed: make(map[life]bool)}
 	})
 }
 
@@ -256,6 +257,7 @@ func (m *manager) established(l *link) {
 	}
 	k := lifeOf(l.s.peer)
 	delete(m.failures, dataLink{life: k, control: true})
+	delete(m.relayed, k)
 	if l.relayed { // nobody has a hold on that
 		delete(m.relaying, k)
 		m.linked(l)

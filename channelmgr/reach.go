@@ -1,6 +1,7 @@
 package channelmgr
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -19,23 +20,32 @@ const hotBytes = 32 << 10
 // or over relays. Where that fails it is tried the other way.
 func (m *manager) reach(s *Session) {
 	k := lifeOf(s.peer)
-	relay := m.r.cfg.Routing == RelayOnly
+	relay, trial := m.r.cfg.Routing == RelayOnly, false
 	if m.r.cfg.Routing == Adaptive {
 		// To search a way takes a broadcast, a fraction of a millisecond of every
 		// member's time; a dial takes some milliseconds of two.
 		relay = m.r.hop(k) != nil || len(m.shortcuts()) >= m.r.cfg.Shortcuts && !m.yield()
+		trial = relay && m.r.hop(k) != nil
 	}
-	if m.failures[dataLink{life: k, control: true}]%2 == 1 {
-		relay = !relay
+	if m.failures[dataLink{life: k, control: true}] > 0 {
+		relay, trial = !m.relayed[k], false
 	}
+	m.relayed[k] = relay
 	if !relay && m.r.cfg.Routing != RelayOnly {
 		m.connect(s.peer, lanes)
 		return
 	}
 	if !m.relaying[k] {
 		m.relaying[k] = true
-		m.dial(&attempt{peer: s.peer, control: true, relayed: true})
+		m.dial(&attempt{peer: s.peer, control: true, relayed: true, trial: trial})
 	}
+}
+
+// forget drops what is known of attempts to reach peers whose sessions have
+// ended.
+func (m *manager) forget() {
+	maps.DeleteFunc(m.relayed, func(k life, _ bool) bool { return m.r.lifeSession(k) == nil })
+	maps.DeleteFunc(m.failures, func(d dataLink, _ int) bool { return m.r.lifeSession(d.life) == nil })
 }
 
 // straighten moves the data links of a session that has a link of its own now

@@ -96,14 +96,22 @@ func (r *Registry) near(k life) *Session {
 	return nil
 }
 
-// relay sends a segment of ours.
-func (r *Registry) relay(m frame.Relay) {
+// relay sends a segment of ours. It reports false if there is no way.
+func (r *Registry) relay(m frame.Relay) bool {
 	s := r.hop(lifeOf(m.To))
 	if s == nil {
-		r.want(m.To)
-		return
+		return false
 	}
 	s.pass(m.Control, frameSize(m), func(dst []byte) []byte { return frame.AppendRelay(dst, m) })
+	return true
+}
+
+// showsWay learns the way back to who begins a circuit, if none is known: the
+// answer is to find it without a search.
+func (r *Registry) showsWay(l *link, m frame.Relay) {
+	if m.Flags&circuit.Open != 0 && m.Number == 1 {
+		r.ways.next.LoadOrStore(lifeOf(m.From), l.s.peer)
+	}
 }
 
 func frameSize(m frame.Relay) int { return 128 + len(m.From.Name) + len(m.To.Name) + len(m.Body) }
@@ -153,10 +161,12 @@ func (l *link) onRelay(raw []byte) error {
 	r := l.s.r
 	self := r.Self()
 	if m.To.Same(self) {
+		r.showsWay(l, m)
 		r.arrived(m)
 		return nil
 	}
 	next := r.hop(lifeOf(m.To))
+	r.showsWay(l, m)
 	switch {
 	case m.Hops >= maxRelayHops || m.From.Same(self):
 		r.count("relay_loops")
@@ -187,7 +197,7 @@ func (r *Registry) arrived(m frame.Relay) {
 	case m.Flags&frame.NoRoute != 0:
 		if c != nil {
 			r.ways.next.Delete(lifeOf(m.From))
-			r.want(c.peer)
+			c.noRoute()
 		}
 		return
 	case c == nil && m.Flags&circuit.Open != 0 && m.Number == 1:

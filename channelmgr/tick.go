@@ -20,6 +20,7 @@ func (m *manager) onTick() {
 	m.lastTick = now
 	m.measure()
 	m.shorten()
+	m.forget()
 	for _, s := range r.allSessions() {
 		for _, l := range s.allLinks() {
 			read, wrote := time.Duration(l.lastRead.Load()), time.Duration(l.lastWrite.Load())
