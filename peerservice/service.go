@@ -56,6 +56,7 @@ type Service struct {
 
 	mu       sync.Mutex
 	all      map[string]roster.Member // what is known of members, by name
+	view     *View                    // of all, if it was made since all changed
 	alive    int                      // of them
 	subs     map[*Subscription]bool
 	waiters  map[string]*joinWait // Joins that wait, by id of who is answered

@@ -17,7 +17,8 @@ type View struct {
 
 func byPeer(a, b roster.Member) int { return a.Peer.Compare(b.Peer) }
 
-// View returns the members of this moment. It is made each time.
+// View returns the members of this moment. It is made anew after a change
+// only, so that who asks often pays for a look.
 func (s *Service) View() *View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,6 +27,9 @@ func (s *Service) View() *View {
 
 // viewed is View with s.mu held.
 func (s *Service) viewed() *View {
+	if s.view != nil {
+		return s.view
+	}
 	v := &View{Members: make([]roster.Member, 0, s.alive)}
 	for _, m := range s.all {
 		if m.Status < roster.StatusDown {
@@ -33,6 +37,7 @@ func (s *Service) viewed() *View {
 		}
 	}
 	slices.SortFunc(v.Members, byPeer)
+	s.view = v
 	return v
 }
 
@@ -86,6 +91,7 @@ func put(m roster.Member) func(*Service) {
 			s.alive++
 		}
 		s.all[m.Peer.Name] = m
+		s.view = nil
 	}
 }
 

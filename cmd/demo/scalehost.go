@@ -147,13 +147,13 @@ func (s *scaleNodes) do(ctx context.Context, o scaleOrder) (a scaleAnswer, err e
 	case "exactly":
 		err = s.each(func(n *scaleNode) error {
 			return until(ctx, func() error {
+				if k := len(n.NodeList()); k != o.Count {
+					return fmt.Errorf("%s knows %d members, not %d", n.name, k, o.Count)
+				}
 				for _, m := range n.Members() {
 					if m.Status == maquis.Suspect {
 						return fmt.Errorf("%s suspects %s", n.name, m.Name)
 					}
-				}
-				if k := len(n.NodeList()); k != o.Count {
-					return fmt.Errorf("%s knows %d members, not %d", n.name, k, o.Count)
 				}
 				return nil
 			})
@@ -201,7 +201,8 @@ func (s *scaleNodes) do(ctx context.Context, o scaleOrder) (a scaleAnswer, err e
 	return a, err
 }
 
-// until waits for a condition.
+// until waits for a condition. It looks seldom, since a process has many nodes
+// and a look must not cost what is measured.
 func until(ctx context.Context, missing func() error) error {
 	for {
 		err := missing()
@@ -209,7 +210,7 @@ func until(ctx context.Context, missing func() error) error {
 			return nil
 		}
 		select {
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(250 * time.Millisecond):
 		case <-ctx.Done():
 			return err
 		}
