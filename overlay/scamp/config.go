@@ -33,6 +33,10 @@ type Config struct {
 	// After three without one from anybody a node believes that nobody has it,
 	// and subscribes anew. Our choice: 30 s.
 	Heartbeat time.Duration
+	// Answer is how long a contact has, from the dial to the welcome of whom it
+	// found, before the next one is asked: a subscription is lost when a session
+	// on its walk ends. Our choice: 5 s.
+	Answer time.Duration
 	// RetryMin and RetryMax bound the pauses between attempts to come back from
 	// isolation through the contacts. Our choice: 500 ms to 30 s.
 	RetryMin, RetryMax time.Duration
@@ -43,7 +47,7 @@ type Config struct {
 // DefaultConfig returns a Config with the defaults for a node.
 func DefaultConfig(self overlay.Peer, rng *rand.Rand) Config {
 	return Config{
-		Self: self, Rand: rng, C: 3, Walk: 10, Hops: 64, Lease: 10 * time.Minute, Heartbeat: 30 * time.Second,
+		Self: self, Rand: rng, C: 3, Walk: 10, Hops: 64, Lease: 10 * time.Minute, Heartbeat: 30 * time.Second, Answer: 5 * time.Second,
 		RetryMin: 500 * time.Millisecond, RetryMax: 30 * time.Second, MaxView: 128,
 	}
 }
@@ -64,8 +68,8 @@ func (c Config) Validate() error {
 	if c.Walk < 0 || c.Walk > maxHops || c.Hops < 1 || c.Hops > maxHops {
 		wrong("Config.Walk and Hops are %d and %d; use 0 and 1 to %d", c.Walk, c.Hops, maxHops)
 	}
-	if c.Lease < 0 || c.Heartbeat <= 0 || c.RetryMin <= 0 || c.RetryMax < c.RetryMin {
-		wrong("Config times are %v, %v, %v, %v; use positive ones, Lease 0 for ever, RetryMax not below RetryMin", c.Lease, c.Heartbeat, c.RetryMin, c.RetryMax)
+	if c.Lease < 0 || c.Heartbeat <= 0 || c.Answer <= 0 || c.RetryMin <= 0 || c.RetryMax < c.RetryMin {
+		wrong("Config times are %v, %v, %v, %v, %v; use positive ones, Lease 0 for ever, RetryMax not below RetryMin", c.Lease, c.Heartbeat, c.Answer, c.RetryMin, c.RetryMax)
 	}
 	if c.MaxView < 8 || c.MaxView > 1000 {
 		wrong("Config.MaxView is %d; use 8 to 1000", c.MaxView)

@@ -205,7 +205,7 @@ func (m *Machine) contact(out *overlay.Effects) {
 	p := m.contacts[m.next]
 	m.next++
 	m.joining = p.Addr
-	out.SetTimer(overlay.Timer{Kind: timerContact}, m.cfg.Heartbeat)
+	out.SetTimer(overlay.Timer{Kind: timerContact}, m.cfg.Answer)
 	out.Connect(overlay.Peer{Addr: p.Addr})
 }
 

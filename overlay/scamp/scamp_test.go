@@ -177,6 +177,20 @@ func TestIsolation(t *testing.T) {
 	require.Equal(t, 1, count(got, "-> a ScampSubscribe{subscriber=NodeRef{name=m"), "%q", got)
 }
 
+// A subscription that is lost on its walk is made anew, long before the
+// heartbeats tell that nobody has us.
+func TestLostSubscription(t *testing.T) {
+	b := newBench(t, nil)
+	b.feed(overlay.Join{Contacts: []overlay.Peer{{Addr: "k:1"}}})
+	contact := overlay.Timer{Kind: "contact"}
+	require.Equal(t, 1, count(b.feed(overlay.LinkUp{Peer: node("k"), Contact: "k:1"}), "-> k ScampSubscribe{"))
+	require.Zero(t, count(b.feed(overlay.Fired{Timer: contact}), "connect"), "a pause after the last contact")
+	require.Contains(t, b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "rejoin"}}), "connect @k:1")
+	require.Equal(t, 1, count(b.feed(overlay.LinkUp{Peer: node("k"), Contact: "k:1"}), "-> k ScampSubscribe{"))
+	b.hear("k", &messages.ScampWelcome{})
+	require.Equal(t, "k", names(b.m.View()))
+}
+
 // Section 4.2: a lease ends, and is renewed before that.
 func TestLeases(t *testing.T) {
 	b := newBench(t, func(c *scamp.Config) { c.Lease = time.Minute }).with("a", "b")
