@@ -23,7 +23,7 @@ func main() {
 	seeds := flag.Int("seeds", 20, "seeds of the overlay's figures")
 	few := flag.Int("few", 20, "seeds of the runs with crashes and broadcasts")
 	rivals := flag.Int("rivals", 2, "seeds of the rivals' runs")
-	only := flag.String("only", "", "rivals or papers: the rivals' runs alone, or the others")
+	only := flag.String("only", "", "overlay, crashes, broadcasts or rivals: those runs alone")
 	out := flag.String("out", "docs/results/simulation.md", "file to write")
 	commit := flag.String("commit", "", "what was run, for the page")
 	flag.Parse()
@@ -34,13 +34,14 @@ func main() {
 	fmt.Fprintf(&p.text, "# The papers' figures, simulated\n\n`make sim` (`go run ./overlay/sim/paper -nodes %d -seeds %d -few %d -rivals %d`), commit %s, %s. The machines are those that nodes run.\n",
 		*nodes, *seeds, *few, *rivals, *commit, runtime.Version())
 	err := error(nil)
-	switch *only {
-	case "rivals":
-		err = p.rivals(*rivals)
-	case "papers":
-		err = p.papers(*seeds, *few)
-	default:
-		err = p.all(*seeds, *few, *rivals)
+	for _, part := range []struct {
+		name  string
+		run   func(seeds int) error
+		seeds int
+	}{{"overlay", p.hyparview, *seeds}, {"crashes", p.crashes, *few}, {"broadcasts", p.plumtree, *few}, {"rivals", p.rivals, *rivals}} {
+		if err == nil && (*only == "" || *only == part.name) {
+			err = part.run(part.seeds)
+		}
 	}
 	if err == nil {
 		err = os.WriteFile(*out, []byte(p.text.String()), 0o644)
@@ -109,23 +110,6 @@ func verdict(ok bool) string {
 		return "within"
 	}
 	return "not within"
-}
-
-func (p *paper) all(seeds, few, rivals int) error {
-	if err := p.papers(seeds, few); err != nil {
-		return err
-	}
-	return p.rivals(rivals)
-}
-
-func (p *paper) papers(seeds, few int) error {
-	if err := p.hyparview(seeds); err != nil {
-		return err
-	}
-	if err := p.crashes(few); err != nil {
-		return err
-	}
-	return p.plumtree(few)
 }
 
 // hyparview is Table 1 and figure 5 of the HyParView paper.
