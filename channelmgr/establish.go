@@ -329,22 +329,30 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 	if l.index >= MaxLanes { // a named channel's: perhaps bulk
 		l.stream.Pace()
 	}
-	if l.control {
-		s.direct.Store(!l.relayed)
-		s.linked.Store(true)
-		s.ctl.attach(l)
-	} else {
-		s.mu.Lock()
-		p := s.pipes[l.index]
-		s.mu.Unlock()
-		if p != nil {
-			p.attach(l)
-		}
-	}
+	s.carry(l)
 	if orderly {
 		old.retire()
 	}
 	return l, ""
+}
+
+// carry gives a link the pipe of its place, unless another has taken that place
+// meanwhile: two that come at once must not be attached in the other order.
+func (s *Session) carry(l *link) {
+	s.carrying.Lock()
+	defer s.carrying.Unlock()
+	s.mu.Lock()
+	p, last := s.pipes[l.index], s.links[l.index]
+	if l.control {
+		if p, last = s.ctl, s.control; last == l {
+			s.direct.Store(!l.relayed)
+			s.linked.Store(true)
+		}
+	}
+	s.mu.Unlock()
+	if p != nil && last == l {
+		p.attach(l)
+	}
 }
 
 // detach takes a link away from the pipe that it carries. It reports whether

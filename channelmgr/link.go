@@ -73,9 +73,13 @@ func (l *link) start() {
 
 // run is the reader's goroutine at its beginning.
 func (l *link) run(tracked bool) {
-	if l.previous != nil {
-		<-l.previous.done // what came on the old link is delivered first
+	if old := l.previous; old != nil {
 		l.previous = nil
+		if old.relayed && !l.relayed { // it ends in order; but the way that it needs may be gone
+			t := time.AfterFunc(2*l.s.r.cfg.Timing.Heartbeat, func() { old.fail(messages.ReasonSilent, nil) })
+			defer t.Stop()
+		}
+		<-old.done // what came on the old link is delivered first
 	}
 	now := int64(l.s.r.now())
 	l.lastRead.Store(now)

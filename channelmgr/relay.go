@@ -82,6 +82,11 @@ func (r *Registry) hop(to life) *Session {
 	if s := r.near(to); s != nil {
 		return s
 	}
+	return r.around(to)
+}
+
+// around is the session with the relay to a node; nil if no way is known.
+func (r *Registry) around(to life) *Session {
 	if via, ok := r.ways.next.Load(to); ok {
 		return r.near(lifeOf(via.(overlay.Peer)))
 	}
@@ -96,9 +101,14 @@ func (r *Registry) near(k life) *Session {
 	return nil
 }
 
-// relay sends a segment of ours. It reports false if there is no way.
+// relay sends a segment of ours. It reports false if there is no way. Even when
+// a link to the peer stands it goes around: such a link takes the circuit's
+// place, and is not read before the circuit has ended.
 func (r *Registry) relay(m frame.Relay) bool {
-	s := r.hop(lifeOf(m.To))
+	s := r.around(lifeOf(m.To))
+	if s == nil {
+		s = r.near(lifeOf(m.To))
+	}
 	if s == nil {
 		return false
 	}

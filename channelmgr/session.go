@@ -33,6 +33,8 @@ type Session struct {
 	out  atomic.Pointer[map[string]*outbound] // all of them; replaced, never changed
 	ctl  *pipe
 
+	carrying sync.Mutex // while a link is given its pipe; taken before mu
+
 	mu      sync.Mutex
 	pipes   map[uint8]*pipe
 	links   map[uint8]*link // data links by index
