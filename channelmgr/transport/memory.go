@@ -268,10 +268,12 @@ func (c *memConn) put(p []byte) (int, <-chan struct{}, error) {
 	h := c.out
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.err != nil {
-		if errors.Is(h.err, io.EOF) {
-			return 0, nil, net.ErrClosed
-		}
+	switch {
+	case errors.Is(h.err, io.EOF):
+		return 0, nil, net.ErrClosed
+	case errors.Is(h.err, net.ErrClosed): // by the peer
+		return 0, nil, syscall.EPIPE
+	case h.err != nil:
 		return 0, nil, h.err
 	}
 	n := min(len(p), memBuffer-len(h.buf))

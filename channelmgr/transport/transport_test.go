@@ -144,6 +144,22 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
+// What is written to one that has closed breaks, which is not the writer's own
+// close: that would be taken for the end of a link by agreement.
+func TestWriteToTheClosed(t *testing.T) {
+	each(t, func(t *testing.T, dialer, listener transport.Transport) {
+		near, far := ends(t, dialer, listener)
+		require.NoError(t, far.Close())
+		require.NoError(t, near.SetWriteDeadline(time.Now().Add(time.Minute)))
+		var err error
+		for err == nil {
+			_, err = near.Write([]byte("x"))
+		}
+		require.NotErrorIs(t, err, net.ErrClosed)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
+}
+
 func TestDialRefused(t *testing.T) {
 	each(t, func(t *testing.T, dialer, listener transport.Transport) {
 		ln, err := listener.Listen(t.Context(), "127.0.0.1:0")
