@@ -165,7 +165,7 @@ func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 	case e.tried < tries:
 		e.tried++
 		if slices.Contains(e.observers, m.self.Peer.Name) {
-			m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, overlay.Peer{}, out)
+			m.tell(e, overlay.Peer{}, out)
 		}
 		m.watch(e, stageSuspect, m.suspicion()/(tries+1), out)
 	default:

@@ -53,6 +53,7 @@ type Machine struct {
 	compared overlay.Time            // when a neighbor was last told how our roster differs
 	spoken   overlay.Time            // when news of others were last told
 	fallen   int                     // members that went down since the last call
+	called   overlay.Time            // when members were last called for that
 	taken    overlay.Peer            // the life that owns our name in the eyes of others
 	told     bool                    // NameTaken was notified
 	lonely   bool                    // timerAlone is set

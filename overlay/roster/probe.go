@@ -10,9 +10,10 @@ import (
 
 // On partial views a member is watched by its neighbors. When all of those are
 // gone with it, at once, nobody misses it. So whenever members are down, each
-// node calls the next in the order of names, more of them the more are down:
-// every member has somebody who calls it, and what does not answer is accused,
-// which leads to the next call. Nothing is called while nobody goes down.
+// node calls the next in the order of names, more of them the larger the part
+// that is down: every member has somebody who calls it, and what does not answer
+// is accused and leads to the next call. Nothing is called while nobody goes
+// down. Between two rounds an accusation has its time.
 
 // maxProbes bounds the members that are called at a time.
 const maxProbes = 8
@@ -23,28 +24,38 @@ func (m *Machine) probeSoon(out *overlay.Effects) {
 		return
 	}
 	if m.fallen++; m.fallen == 1 {
-		out.SetTimer(overlay.Timer{Kind: timerProbe}, m.jitter(m.cfg.Grace))
+		wait := m.cfg.Grace
+		if next := m.called.Add(m.cfg.Grace + m.cfg.Suspicion); m.called != 0 {
+			wait = max(wait, next.Sub(m.now))
+		}
+		out.SetTimer(overlay.Timer{Kind: timerProbe}, m.jitter(wait))
 	}
 }
 
 // onProbe calls the next members to which no link stands.
 func (m *Machine) onProbe(out *overlay.Effects) {
-	n := min(1+m.fallen/4, maxProbes)
+	n := 1 + maxProbes*m.fallen/max(1, len(m.table.order)-m.table.tombs)
 	m.fallen = 0
-	if m.mute() {
-		return
+	if !m.mute() {
+		m.called = max(m.now, 1)
+		m.probe(min(n, maxProbes), out)
 	}
+}
+
+// probe sees to the next n members that nobody accuses: whom we have no link to
+// is called.
+func (m *Machine) probe(n int, out *overlay.Effects) {
 	order := m.table.order
 	at, _ := slices.BinarySearchFunc(order, m.self.Peer.Name, func(e *entry, name string) int { return strings.Compare(e.rec.Peer.Name, name) })
 	for i := range order {
 		e := order[(at+i)%len(order)]
-		if e.status != StatusAlive || !e.known() {
+		if e.status != StatusAlive || e.stage != stageFine || !e.known() {
 			continue
 		}
 		if n--; n < 0 || len(m.probed) >= maxProbes {
 			return
 		}
-		if p := e.rec.Peer; !e.neighbor && e.stage == stageFine && !m.visits[p.Name].Same(p) && m.probed[p.Name].Name == "" {
+		if p := e.rec.Peer; !e.neighbor && !m.visits[p.Name].Same(p) && m.probed[p.Name].Name == "" {
 			m.probed[p.Name] = p
 			out.Connect(p)
 		}
@@ -72,6 +83,9 @@ func (m *Machine) missed(ev overlay.LinkDown, out *overlay.Effects) bool {
 	case ev.Reason == messages.ReasonNameTaken || ev.Reason == messages.ReasonDisconnected || ev.Reason == messages.ReasonDuplicate:
 	default:
 		m.ask(e, out)
+		if !m.mute() {
+			m.probe(1, out) // who came after it may have lost its only caller
+		}
 	}
 	return true
 }

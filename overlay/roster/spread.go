@@ -73,6 +73,20 @@ func (m *Machine) later(name string, soon bool, out *overlay.Effects) {
 	list[name] = true
 }
 
+// tell tells what we found of a member: at once, or with more of it when we
+// spoke a moment ago. So a crash is told without delay, and that of hundreds at
+// once, each seen by several, is not hundreds of words from each of these.
+func (m *Machine) tell(e *entry, but overlay.Peer, out *overlay.Effects) {
+	if m.cfg.Tree && m.spoken != 0 && m.now.Sub(m.spoken) < 2*m.cfg.Grace {
+		m.later(e.rec.Peer.Name, true, out)
+		return
+	}
+	if m.cfg.Tree {
+		m.spoken = max(m.now, 1)
+	}
+	m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, but, out)
+}
+
 // maxTold bounds the news in one word over the tree, in bytes.
 const maxTold = 32 << 10
 
@@ -86,7 +100,7 @@ func (m *Machine) onSpread(list map[string]bool, out *overlay.Effects) {
 		if e == nil || !m.joined || m.leaving || m.taken.Name != "" {
 			continue
 		}
-		if e.status < StatusDown && e.rec.raw != nil {
+		if e.status == StatusAlive && e.rec.raw != nil {
 			news.Records = append(news.Records, e.rec.raw)
 		}
 		if e.status > StatusAlive {

@@ -86,7 +86,7 @@ func (m *Machine) suspect(e *entry, by []string, version uint64, out *overlay.Ef
 // accuse is a suspicion of our own.
 func (m *Machine) accuse(e *entry, out *overlay.Effects) {
 	m.suspect(e, []string{m.self.Peer.Name}, e.rec.Version, out)
-	m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, overlay.Peer{}, out)
+	m.tell(e, overlay.Peer{}, out)
 }
 
 // remind tells a member to whom there is a link what is said of it.
@@ -141,7 +141,7 @@ func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.T
 			m.later(e.rec.Peer.Name, true, out)
 		}
 	default:
-		m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, from, out)
+		m.tell(e, from, out)
 	}
 	m.checkAlone(out)
 }
