@@ -16,8 +16,8 @@ test: ## all tests
 	$(GO) test -timeout 10m ./...
 
 .PHONY: race
-race: ## all tests under the race detector
-	$(GO) test -race -timeout 20m ./...
+race: ## the tests under the race detector, but for long simulations
+	$(GO) test -race -short -timeout 20m ./...
 
 .PHONY: lint
 lint: ## formatting and vet

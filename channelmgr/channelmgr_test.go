@@ -145,7 +145,6 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// Large messages are split and come whole, in order with small ones.
 // A pause of any length harms no link: what follows it arrives on the same one,
 // and a link that idles is closed in order by both ends.
 func TestPause(t *testing.T) {
@@ -171,6 +170,7 @@ func TestPause(t *testing.T) {
 	})
 }
 
+// Large messages are split and come whole, in order with small ones.
 func TestLargeMessages(t *testing.T) {
 	forEach(t, func(t *testing.T, tr func() transport.Transport, mode handshake.Mode) {
 		a, b := start(t, "a", tr(), mode), start(t, "b", tr(), mode)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/maquis-go/maquis/channelmgr/frame"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
 	"github.com/maquis-go/maquis/messages"
 )
@@ -45,6 +44,7 @@ type link struct {
 	why    messages.Reason // valid once failed
 	detail error
 	failed atomic.Bool
+	closed atomic.Bool // a Close was written
 
 	in inTables
 }
@@ -121,8 +121,7 @@ func (l *link) serve(rb *readBuffer, tracked bool) {
 // written is brought to the peer, which does the same.
 func (l *link) retire() {
 	go func() {
-		l.writers.Wait()
-		if n, err := l.stream.TryWrite(frame.AppendClose(nil, frame.Close{Reason: messages.ReasonClosed})); err == nil && n > 0 {
+		if l.writeClose(messages.ReasonClosed) {
 			l.armWrite()
 			_ = l.stream.Flush()
 		}

@@ -168,7 +168,17 @@ func (l *link) sendClose(why messages.Reason) {
 			p.busy = l // for good: nothing follows a Close
 		}
 		p.mu.Unlock()
-		l.writers.Wait()
 	}
-	_, _ = l.stream.TryWrite(frame.AppendClose(nil, frame.Close{Reason: why}))
+	l.writeClose(why)
+}
+
+// writeClose writes the one Close of a link, of which nobody makes use any
+// more, after what is being written. It reports whether some of it is kept.
+func (l *link) writeClose(why messages.Reason) (kept bool) {
+	if !l.closed.CompareAndSwap(false, true) {
+		return false
+	}
+	l.writers.Wait()
+	n, err := l.stream.TryWrite(frame.AppendClose(nil, frame.Close{Reason: why}))
+	return err == nil && n > 0
 }

@@ -321,8 +321,7 @@ func (l *link) onClose(c frame.Close) error {
 		// An idle link: nothing more is written on it from here, what is being
 		// written is finished, and the peer reads on until we close.
 		l.s.detach(l)
-		l.writers.Wait()
-		l.sendClose(messages.ReasonClosed)
+		l.writeClose(messages.ReasonClosed)
 	}
 	if c.Reason == messages.ReasonClosed {
 		return &frameError{reason: messages.ReasonPeerClosed, err: errClosedByPeer}

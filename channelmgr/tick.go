@@ -72,13 +72,15 @@ func (m *manager) idle(s *Session, l *link) {
 	if p != nil {
 		p.mu.Lock()
 		quiet := p.link == l && p.busy == nil && p.empty()
+		if quiet {
+			p.link, p.opening = nil, false
+		}
 		p.mu.Unlock()
 		if !quiet {
 			return
 		}
-		p.detach(l)
 	}
-	l.sendClose(messages.ReasonClosed)
+	l.writeClose(messages.ReasonClosed)
 	_ = l.stream.SetReadDeadline(time.Now().Add(m.r.cfg.Timing.WriteTimeout))
 	l.lastRead.Store(int64(m.r.now()))
 }

@@ -308,6 +308,9 @@ func TestAGapInABurst(t *testing.T) {
 // Numbers that a member forges in another's name, as many as it likes, do not
 // silence the other, below them or above.
 func TestForgedNumbersSilenceNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and of one goroutine")
+	}
 	for _, above := range []uint64{5000, 60000, 1 << 40} {
 		b := newBench(t, nil, "a", "b")
 		for seq := uint64(1); seq < 1000; seq++ {

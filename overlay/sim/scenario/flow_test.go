@@ -131,6 +131,7 @@ func (f *flows) deliver(k way, x item) {
 // back: each is delivered at most once and in order, and what is not is counted
 // at both ends.
 func TestFlowsOverRelaysUnderChurn(t *testing.T) {
+	long(t)
 	const n = 80
 	f := newFlows(t, n)
 	type pair struct{ from, to int }

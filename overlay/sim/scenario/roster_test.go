@@ -163,6 +163,7 @@ func (c *cluster) waitExact(within time.Duration) time.Duration {
 // It needs no broadcast tree for that. `go test -run Roster -members 1000 -v
 // ./overlay/sim/scenario` has the figures of 1,000 nodes.
 func TestRosterOverPartialViews(t *testing.T) {
+	long(t)
 	t.Run("tree", func(t *testing.T) { testRoster(t, true) })
 	t.Run("no tree", func(t *testing.T) { testRoster(t, false) })
 }
@@ -211,6 +212,7 @@ func testRoster(t *testing.T, tree bool) {
 // Nobody that lives is declared down while messages are lost, some nodes are
 // slow, or a way is cut in one direction.
 func TestRosterAccusesNobodyThatLives(t *testing.T) {
+	long(t)
 	n := *members
 	for name, fault := range map[string]func(w *sim.World){
 		"a tenth of the messages are lost": func(w *sim.World) { w.Lose(0.1) },
@@ -241,6 +243,7 @@ func TestRosterAccusesNobodyThatLives(t *testing.T) {
 // When many crash at once, some of them with all their neighbors, so that nobody
 // misses a link, all come to know of all.
 func TestRosterAfterMassCrash(t *testing.T) {
+	long(t)
 	for seed := range uint64(6) {
 		c := newCluster(t, sim.Config{Seed: seed + 1}, 200, true)
 		c.waitExact(time.Minute)

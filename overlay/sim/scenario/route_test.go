@@ -129,6 +129,7 @@ func TestRoutesOverPartialViews(t *testing.T) {
 // is told that it did not; without word are only those whose sender crashed or
 // whose way broke under them. None goes in circles.
 func TestRoutesUnderChurn(t *testing.T) {
+	long(t)
 	const n = 120
 	x := newTraffic(t, n)
 	down := map[int]bool{}

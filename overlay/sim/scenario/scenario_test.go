@@ -20,6 +20,14 @@ import (
 	"github.com/maquis-go/maquis/overlay/sim"
 )
 
+// long marks a simulation that make race leaves out: it has one goroutine, and
+// takes the race detector eight times as long.
+func long(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long simulation")
+	}
+}
+
 var seeds = flag.Int("seeds", 60, "how many seeds the tests over seeds run")
 
 func do(t testing.TB, s *Scenario) *Report {
@@ -101,6 +109,7 @@ func TestPlumtreeTable1(t *testing.T) {
 // The first message after 80 % of the nodes crashed, without any time for
 // repair, reaches all that are left.
 func TestFirstMessageAfterMassiveCrash(t *testing.T) {
+	long(t)
 	for seed := range uint64(5) {
 		r := do(t, &Scenario{Overlay: "hyparview", Nodes: 1000, Seed: seed, Steps: Standard(10, 0.8, 10, 0, "random")})
 		require.GreaterOrEqual(t, r.Broadcasts[0].Reliability, 0.98, "seed %d", seed)
@@ -120,6 +129,7 @@ func TestChurn(t *testing.T) {
 // few nodes cannot have views of that size. The HyParView paper saw 34 at n =
 // 10,000 and c = 4, where theory has 46.
 func TestScampViewSize(t *testing.T) {
+	long(t)
 	mean := func(n int) float64 {
 		sum := 0.0
 		const runs = 3
@@ -182,6 +192,7 @@ func regions() [][]Duration {
 // X-BOT lowers the mean cost of links; degrees stay, and the overlay remains
 // one component.
 func TestXbotLowersTheCost(t *testing.T) {
+	long(t)
 	run := func(overlay string) (cost time.Duration, g sim.Graph) {
 		r := start(t, &Scenario{Overlay: overlay, Tree: "flood", Nodes: 200, Seed: 8, Check: true, Regions: regions(), Steps: []Step{{Do: "join"}}})
 		for range 10 {

@@ -73,6 +73,7 @@ func (x *keepers) take(k way, text string) {
 // crash: each watch by an actor that is there ends exactly once if what it
 // watches has stopped or its node is gone, and no other ends.
 func TestWatchesOverRelaysUnderChurn(t *testing.T) {
+	long(t)
 	const n = 50
 	x := &keepers{flows: newFlows(t, n), books: map[overlay.Incarnation]*watch.Keeper[string, string]{}, actors: map[overlay.Incarnation]map[string]bool{}, ends: map[string]string{}}
 	x.onDelivered = x.take
