@@ -320,6 +320,67 @@ func (x *BaseGive) GetEntry() *BaseEntry {
 	return nil
 }
 
+// BaseSubscribe is a SCAMP's subscription: to the contact, or a copy on its walk.
+type BaseSubscribe struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Newcomer      *BaseEntry             `protobuf:"bytes,1,opt,name=newcomer,proto3" json:"newcomer,omitempty"`
+	Copy          bool                   `protobuf:"varint,2,opt,name=copy,proto3" json:"copy,omitempty"`
+	Hops          uint32                 `protobuf:"varint,3,opt,name=hops,proto3" json:"hops,omitempty"` // that the copy has made
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BaseSubscribe) Reset() {
+	*x = BaseSubscribe{}
+	mi := &file_maquis_baseline_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BaseSubscribe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BaseSubscribe) ProtoMessage() {}
+
+func (x *BaseSubscribe) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_baseline_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BaseSubscribe.ProtoReflect.Descriptor instead.
+func (*BaseSubscribe) Descriptor() ([]byte, []int) {
+	return file_maquis_baseline_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BaseSubscribe) GetNewcomer() *BaseEntry {
+	if x != nil {
+		return x.Newcomer
+	}
+	return nil
+}
+
+func (x *BaseSubscribe) GetCopy() bool {
+	if x != nil {
+		return x.Copy
+	}
+	return false
+}
+
+func (x *BaseSubscribe) GetHops() uint32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
 var File_maquis_baseline_proto protoreflect.FileDescriptor
 
 const file_maquis_baseline_proto_rawDesc = "" +
@@ -344,7 +405,11 @@ const file_maquis_baseline_proto_rawDesc = "" +
 	"\bnewcomer\x18\x01 \x01(\v2\x14.maquis.v1.BaseEntryR\bnewcomer\x12\x10\n" +
 	"\x03ttl\x18\x02 \x01(\rR\x03ttl\"6\n" +
 	"\bBaseGive\x12*\n" +
-	"\x05entry\x18\x01 \x01(\v2\x14.maquis.v1.BaseEntryR\x05entryB&Z$github.com/maquis-go/maquis/messagesb\x06proto3"
+	"\x05entry\x18\x01 \x01(\v2\x14.maquis.v1.BaseEntryR\x05entry\"i\n" +
+	"\rBaseSubscribe\x120\n" +
+	"\bnewcomer\x18\x01 \x01(\v2\x14.maquis.v1.BaseEntryR\bnewcomer\x12\x12\n" +
+	"\x04copy\x18\x02 \x01(\bR\x04copy\x12\x12\n" +
+	"\x04hops\x18\x03 \x01(\rR\x04hopsB&Z$github.com/maquis-go/maquis/messagesb\x06proto3"
 
 var (
 	file_maquis_baseline_proto_rawDescOnce sync.Once
@@ -358,23 +423,25 @@ func file_maquis_baseline_proto_rawDescGZIP() []byte {
 	return file_maquis_baseline_proto_rawDescData
 }
 
-var file_maquis_baseline_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_maquis_baseline_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_maquis_baseline_proto_goTypes = []any{
-	(*BaseGossip)(nil),  // 0: maquis.v1.BaseGossip
-	(*BaseEntry)(nil),   // 1: maquis.v1.BaseEntry
-	(*BaseShuffle)(nil), // 2: maquis.v1.BaseShuffle
-	(*BaseWalk)(nil),    // 3: maquis.v1.BaseWalk
-	(*BaseGive)(nil),    // 4: maquis.v1.BaseGive
+	(*BaseGossip)(nil),    // 0: maquis.v1.BaseGossip
+	(*BaseEntry)(nil),     // 1: maquis.v1.BaseEntry
+	(*BaseShuffle)(nil),   // 2: maquis.v1.BaseShuffle
+	(*BaseWalk)(nil),      // 3: maquis.v1.BaseWalk
+	(*BaseGive)(nil),      // 4: maquis.v1.BaseGive
+	(*BaseSubscribe)(nil), // 5: maquis.v1.BaseSubscribe
 }
 var file_maquis_baseline_proto_depIdxs = []int32{
 	1, // 0: maquis.v1.BaseShuffle.entries:type_name -> maquis.v1.BaseEntry
 	1, // 1: maquis.v1.BaseWalk.newcomer:type_name -> maquis.v1.BaseEntry
 	1, // 2: maquis.v1.BaseGive.entry:type_name -> maquis.v1.BaseEntry
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	1, // 3: maquis.v1.BaseSubscribe.newcomer:type_name -> maquis.v1.BaseEntry
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_maquis_baseline_proto_init() }
@@ -388,7 +455,7 @@ func file_maquis_baseline_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_maquis_baseline_proto_rawDesc), len(file_maquis_baseline_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

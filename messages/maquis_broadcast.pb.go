@@ -102,6 +102,7 @@ type Broadcast struct {
 	SenderAddress string                 `protobuf:"bytes,4,opt,name=sender_address,json=senderAddress,proto3" json:"sender_address,omitempty"` // whom Respond answers
 	Sender        string                 `protobuf:"bytes,5,opt,name=sender,proto3" json:"sender,omitempty"`                                    // empty: nobody
 	Header        map[string]string      `protobuf:"bytes,6,rep,name=header,proto3" json:"header,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Order         []byte                 `protobuf:"bytes,7,opt,name=order,proto3" json:"order,omitempty"` // on a channel in causal order: a stamp of package channelmgr/causal
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -178,6 +179,13 @@ func (x *Broadcast) GetHeader() map[string]string {
 	return nil
 }
 
+func (x *Broadcast) GetOrder() []byte {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
 var File_maquis_broadcast_proto protoreflect.FileDescriptor
 
 const file_maquis_broadcast_proto_rawDesc = "" +
@@ -187,14 +195,15 @@ const file_maquis_broadcast_proto_rawDesc = "" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\bR\x05first\x12\x12\n" +
 	"\x04last\x18\x03 \x01(\bR\x04last\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"\x81\x02\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"\x97\x02\n" +
 	"\tBroadcast\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\tR\achannel\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
 	"\x04body\x18\x03 \x01(\fR\x04body\x12%\n" +
 	"\x0esender_address\x18\x04 \x01(\tR\rsenderAddress\x12\x16\n" +
 	"\x06sender\x18\x05 \x01(\tR\x06sender\x128\n" +
-	"\x06header\x18\x06 \x03(\v2 .maquis.v1.Broadcast.HeaderEntryR\x06header\x1a9\n" +
+	"\x06header\x18\x06 \x03(\v2 .maquis.v1.Broadcast.HeaderEntryR\x06header\x12\x14\n" +
+	"\x05order\x18\a \x01(\fR\x05order\x1a9\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B&Z$github.com/maquis-go/maquis/messagesb\x06proto3"

@@ -36,6 +36,8 @@ type PlumGossip struct {
 	OffTree       bool                   `protobuf:"varint,8,opt,name=off_tree,json=offTree,proto3" json:"off_tree,omitempty"` // it crosses a link for being spread only
 	Subject       string                 `protobuf:"bytes,9,opt,name=subject,proto3" json:"subject,omitempty"`
 	Payload       []byte                 `protobuf:"bytes,10,opt,name=payload,proto3" json:"payload,omitempty"`
+	Root          *NodeRef               `protobuf:"bytes,11,opt,name=root,proto3" json:"root,omitempty"`      // whose tree it goes along, in a wave that began there
+	Lifted        bool                   `protobuf:"varint,12,opt,name=lifted,proto3" json:"lifted,omitempty"` // it was brought to the root first: the links it comes by do not lead to its origin
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -140,6 +142,73 @@ func (x *PlumGossip) GetPayload() []byte {
 	return nil
 }
 
+func (x *PlumGossip) GetRoot() *NodeRef {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *PlumGossip) GetLifted() bool {
+	if x != nil {
+		return x.Lifted
+	}
+	return false
+}
+
+// PlumLift brings a message to a tree's root, between runtimes.
+type PlumLift struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Overlay       string                 `protobuf:"bytes,1,opt,name=overlay,proto3" json:"overlay,omitempty"` // the instance
+	Message       *PlumGossip            `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlumLift) Reset() {
+	*x = PlumLift{}
+	mi := &file_maquis_plumtree_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlumLift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlumLift) ProtoMessage() {}
+
+func (x *PlumLift) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_plumtree_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlumLift.ProtoReflect.Descriptor instead.
+func (*PlumLift) Descriptor() ([]byte, []int) {
+	return file_maquis_plumtree_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PlumLift) GetOverlay() string {
+	if x != nil {
+		return x.Overlay
+	}
+	return ""
+}
+
+func (x *PlumLift) GetMessage() *PlumGossip {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
 // PlumID names a message and how many links it would have crossed.
 type PlumID struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -153,7 +222,7 @@ type PlumID struct {
 
 func (x *PlumID) Reset() {
 	*x = PlumID{}
-	mi := &file_maquis_plumtree_proto_msgTypes[1]
+	mi := &file_maquis_plumtree_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +234,7 @@ func (x *PlumID) String() string {
 func (*PlumID) ProtoMessage() {}
 
 func (x *PlumID) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_plumtree_proto_msgTypes[1]
+	mi := &file_maquis_plumtree_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +247,7 @@ func (x *PlumID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlumID.ProtoReflect.Descriptor instead.
 func (*PlumID) Descriptor() ([]byte, []int) {
-	return file_maquis_plumtree_proto_rawDescGZIP(), []int{1}
+	return file_maquis_plumtree_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PlumID) GetOrigin() string {
@@ -214,13 +283,15 @@ type PlumIHave struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*PlumID              `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
 	History       bool                   `protobuf:"varint,2,opt,name=history,proto3" json:"history,omitempty"` // to a new neighbor: what has been kept for a while
+	Opening       bool                   `protobuf:"varint,3,opt,name=opening,proto3" json:"opening,omitempty"` // begins all that the sender keeps, which may be nothing
+	Ask           bool                   `protobuf:"varint,4,opt,name=ask,proto3" json:"ask,omitempty"`         // no opening came: the receiver is to announce all that it keeps
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlumIHave) Reset() {
 	*x = PlumIHave{}
-	mi := &file_maquis_plumtree_proto_msgTypes[2]
+	mi := &file_maquis_plumtree_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +303,7 @@ func (x *PlumIHave) String() string {
 func (*PlumIHave) ProtoMessage() {}
 
 func (x *PlumIHave) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_plumtree_proto_msgTypes[2]
+	mi := &file_maquis_plumtree_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +316,7 @@ func (x *PlumIHave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlumIHave.ProtoReflect.Descriptor instead.
 func (*PlumIHave) Descriptor() ([]byte, []int) {
-	return file_maquis_plumtree_proto_rawDescGZIP(), []int{2}
+	return file_maquis_plumtree_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PlumIHave) GetMessages() []*PlumID {
@@ -262,6 +333,20 @@ func (x *PlumIHave) GetHistory() bool {
 	return false
 }
 
+func (x *PlumIHave) GetOpening() bool {
+	if x != nil {
+		return x.Opening
+	}
+	return false
+}
+
+func (x *PlumIHave) GetAsk() bool {
+	if x != nil {
+		return x.Ask
+	}
+	return false
+}
+
 // PlumGraft asks for messages and to have more of them unasked.
 type PlumGraft struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -273,7 +358,7 @@ type PlumGraft struct {
 
 func (x *PlumGraft) Reset() {
 	*x = PlumGraft{}
-	mi := &file_maquis_plumtree_proto_msgTypes[3]
+	mi := &file_maquis_plumtree_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +370,7 @@ func (x *PlumGraft) String() string {
 func (*PlumGraft) ProtoMessage() {}
 
 func (x *PlumGraft) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_plumtree_proto_msgTypes[3]
+	mi := &file_maquis_plumtree_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +383,7 @@ func (x *PlumGraft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlumGraft.ProtoReflect.Descriptor instead.
 func (*PlumGraft) Descriptor() ([]byte, []int) {
-	return file_maquis_plumtree_proto_rawDescGZIP(), []int{3}
+	return file_maquis_plumtree_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PlumGraft) GetMessages() []*PlumID {
@@ -325,7 +410,7 @@ type PlumPrune struct {
 
 func (x *PlumPrune) Reset() {
 	*x = PlumPrune{}
-	mi := &file_maquis_plumtree_proto_msgTypes[4]
+	mi := &file_maquis_plumtree_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +422,7 @@ func (x *PlumPrune) String() string {
 func (*PlumPrune) ProtoMessage() {}
 
 func (x *PlumPrune) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_plumtree_proto_msgTypes[4]
+	mi := &file_maquis_plumtree_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +435,7 @@ func (x *PlumPrune) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlumPrune.ProtoReflect.Descriptor instead.
 func (*PlumPrune) Descriptor() ([]byte, []int) {
-	return file_maquis_plumtree_proto_rawDescGZIP(), []int{4}
+	return file_maquis_plumtree_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PlumPrune) GetTree() uint64 {
@@ -364,7 +449,7 @@ var File_maquis_plumtree_proto protoreflect.FileDescriptor
 
 const file_maquis_plumtree_proto_rawDesc = "" +
 	"\n" +
-	"\x15maquis_plumtree.proto\x12\tmaquis.v1\"\xfb\x01\n" +
+	"\x15maquis_plumtree.proto\x12\tmaquis.v1\x1a\x14maquis_control.proto\"\xbb\x02\n" +
 	"\n" +
 	"PlumGossip\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12 \n" +
@@ -377,15 +462,22 @@ const file_maquis_plumtree_proto_rawDesc = "" +
 	"\boff_tree\x18\b \x01(\bR\aoffTree\x12\x18\n" +
 	"\asubject\x18\t \x01(\tR\asubject\x12\x18\n" +
 	"\apayload\x18\n" +
-	" \x01(\fR\apayload\"h\n" +
+	" \x01(\fR\apayload\x12&\n" +
+	"\x04root\x18\v \x01(\v2\x12.maquis.v1.NodeRefR\x04root\x12\x16\n" +
+	"\x06lifted\x18\f \x01(\bR\x06lifted\"U\n" +
+	"\bPlumLift\x12\x18\n" +
+	"\aoverlay\x18\x01 \x01(\tR\aoverlay\x12/\n" +
+	"\amessage\x18\x02 \x01(\v2\x15.maquis.v1.PlumGossipR\amessage\"h\n" +
 	"\x06PlumID\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x12\n" +
-	"\x04hops\x18\x04 \x01(\rR\x04hops\"T\n" +
+	"\x04hops\x18\x04 \x01(\rR\x04hops\"\x80\x01\n" +
 	"\tPlumIHave\x12-\n" +
 	"\bmessages\x18\x01 \x03(\v2\x11.maquis.v1.PlumIDR\bmessages\x12\x18\n" +
-	"\ahistory\x18\x02 \x01(\bR\ahistory\"N\n" +
+	"\ahistory\x18\x02 \x01(\bR\ahistory\x12\x18\n" +
+	"\aopening\x18\x03 \x01(\bR\aopening\x12\x10\n" +
+	"\x03ask\x18\x04 \x01(\bR\x03ask\"N\n" +
 	"\tPlumGraft\x12-\n" +
 	"\bmessages\x18\x01 \x03(\v2\x11.maquis.v1.PlumIDR\bmessages\x12\x12\n" +
 	"\x04tree\x18\x02 \x01(\x06R\x04tree\"\x1f\n" +
@@ -404,22 +496,26 @@ func file_maquis_plumtree_proto_rawDescGZIP() []byte {
 	return file_maquis_plumtree_proto_rawDescData
 }
 
-var file_maquis_plumtree_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_maquis_plumtree_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_maquis_plumtree_proto_goTypes = []any{
 	(*PlumGossip)(nil), // 0: maquis.v1.PlumGossip
-	(*PlumID)(nil),     // 1: maquis.v1.PlumID
-	(*PlumIHave)(nil),  // 2: maquis.v1.PlumIHave
-	(*PlumGraft)(nil),  // 3: maquis.v1.PlumGraft
-	(*PlumPrune)(nil),  // 4: maquis.v1.PlumPrune
+	(*PlumLift)(nil),   // 1: maquis.v1.PlumLift
+	(*PlumID)(nil),     // 2: maquis.v1.PlumID
+	(*PlumIHave)(nil),  // 3: maquis.v1.PlumIHave
+	(*PlumGraft)(nil),  // 4: maquis.v1.PlumGraft
+	(*PlumPrune)(nil),  // 5: maquis.v1.PlumPrune
+	(*NodeRef)(nil),    // 6: maquis.v1.NodeRef
 }
 var file_maquis_plumtree_proto_depIdxs = []int32{
-	1, // 0: maquis.v1.PlumIHave.messages:type_name -> maquis.v1.PlumID
-	1, // 1: maquis.v1.PlumGraft.messages:type_name -> maquis.v1.PlumID
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 0: maquis.v1.PlumGossip.root:type_name -> maquis.v1.NodeRef
+	0, // 1: maquis.v1.PlumLift.message:type_name -> maquis.v1.PlumGossip
+	2, // 2: maquis.v1.PlumIHave.messages:type_name -> maquis.v1.PlumID
+	2, // 3: maquis.v1.PlumGraft.messages:type_name -> maquis.v1.PlumID
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_maquis_plumtree_proto_init() }
@@ -427,13 +523,14 @@ func file_maquis_plumtree_proto_init() {
 	if File_maquis_plumtree_proto != nil {
 		return
 	}
+	file_maquis_control_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_maquis_plumtree_proto_rawDesc), len(file_maquis_plumtree_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

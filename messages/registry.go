@@ -39,12 +39,15 @@ type recent struct {
 
 // NewRegistry makes a registry with the types of the codecs, which are asked
 // first, in order, and the built-in ones: every protobuf message linked into
-// the program, and Bytes.
+// the program, Bytes and *Buffer.
 func NewRegistry(codecs ...Codec) *Registry {
 	r := &Registry{codecs: codecs}
 	b := &Type{Name: bytesName}
 	r.byGo.Store(reflect.TypeFor[Bytes](), b)
 	r.byName.Store(bytesName, b)
+	lent := &Type{Name: bufferName, lends: true}
+	r.byGo.Store(reflect.TypeFor[*Buffer](), lent)
+	r.byName.Store(bufferName, lent)
 	return r
 }
 

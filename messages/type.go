@@ -15,6 +15,7 @@ type Type struct {
 	proto protoreflect.MessageType // protobuf
 	vt    bool                     // it has the fast methods
 	deep  bool                     // with them, and it can contain itself
+	lends bool                     // *Buffer
 }
 
 // Size returns the encoded size of msg, or -1 if only encoding tells.
@@ -23,6 +24,10 @@ func (t *Type) Size(msg any) int {
 	case Bytes:
 		if t.codec == nil {
 			return len(m)
+		}
+	case *Buffer:
+		if t.lends && m != nil {
+			return len(m.B)
 		}
 	case vtMessage:
 		if t.vt {
@@ -76,8 +81,13 @@ func (t *Type) append(dst []byte, msg any, sized bool) ([]byte, error) {
 	case t.codec != nil:
 		return t.codec.Append(dst, msg)
 	default:
-		if m, ok := msg.(Bytes); ok {
+		switch m := msg.(type) {
+		case Bytes:
 			return append(dst, m...), nil
+		case *Buffer:
+			if m != nil {
+				return append(dst, m.B...), nil
+			}
 		}
 	}
 	return dst, fmt.Errorf("%w: %T is not %s", ErrNoCodec, msg, t.Name)
@@ -117,6 +127,8 @@ func (t *Type) Decode(body []byte) (any, error) {
 		return m, nil
 	case t.codec != nil:
 		return t.codec.Decode(t.Name, body)
+	case t.lends:
+		return lendCopy(body), nil
 	default:
 		return Bytes(append([]byte(nil), body...)), nil
 	}
