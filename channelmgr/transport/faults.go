@@ -9,18 +9,23 @@ import (
 	"time"
 )
 
-// Faults injects faults into the connections between named nodes of one
-// process, whatever transport they run on. It behaves as a network does to
-// TCP: nothing inside a connection is lost or reordered. A cut holds what is
-// on its way, ends of connections too, and lets it pass when it is healed, if
-// the ends are still there; a reset breaks connections at both ends. All
-// methods are safe for concurrent use and take effect at once on open
-// connections. It works under testing/synctest.
+// Faults injects faults into the connections between named nodes, whatever
+// transport they run on. It behaves as a network does to TCP: nothing inside a
+// connection is lost or reordered. A cut holds what is on its way, ends of
+// connections too, and lets it pass when it is healed, if the ends are still
+// there; a reset breaks connections at both ends. All methods are safe for
+// concurrent use and take effect at once on open connections. It works under
+// testing/synctest.
+//
+// A connection has its faults at the end that dialed it. Nodes in several
+// processes have a Faults each: Place tells it where the others listen, and
+// what is done to two nodes is done in the processes of both.
 type Faults struct {
 	mu     sync.Mutex
 	dice   *rand.Rand
-	owners map[string]string // listening address -> node
-	ways   map[[2]string]way // from, to
+	owners map[string]string       // listening address -> node
+	ways   map[[2]string]way       // from, to
+	free   map[[2]string]time.Time // when the last byte on a way with a rate has left
 	conns  map[*faulty]bool
 	change chan struct{} // closed and replaced on every change of ways
 }
@@ -31,22 +36,47 @@ type way struct {
 	link Link
 }
 
+// quantum is for how long what is read at once occupies a link with a rate, so
+// that connections take turns on it.
+const quantum = 10 * time.Millisecond
+
+// most is how many bytes are read at once.
+func (l Link) most() int {
+	if l.Rate == 0 {
+		return 32 << 10
+	}
+	return min(max(int(int64(l.Rate)*int64(quantum)/int64(time.Second)), 1500), 32<<10)
+}
+
 // Link is how slow one direction between two nodes is. The zero value is a
 // link without delay and limit.
 type Link struct {
 	Latency time.Duration // of each byte
 	Jitter  time.Duration // at most so much more
-	Rate    int           // bytes a second; 0 means without limit
+	Rate    int           // bytes a second, of all connections together; 0 means without limit
+	Corrupt float64       // the part of what is written in which a bit is turned over
+	Loss    float64       // the part of what is written that is lost and sent again, after retransmit
 }
+
+// retransmit is how long the sender of what was lost waits before it sends it
+// again, twice as long each time: Linux's least such time.
+const retransmit = 200 * time.Millisecond
 
 // NewFaults makes a network without faults. The seed decides the jitter.
 func NewFaults(seed uint64) *Faults {
 	return &Faults{dice: rand.New(rand.NewPCG(seed, 0)), owners: make(map[string]string),
-		ways: make(map[[2]string]way), conns: make(map[*faulty]bool), change: make(chan struct{})}
+		ways: make(map[[2]string]way), free: make(map[[2]string]time.Time), conns: make(map[*faulty]bool), change: make(chan struct{})}
 }
 
 // Node returns the transport of one node, over another that all nodes share.
 func (f *Faults) Node(name string, over Transport) Transport { return &endpoint{f, name, over} }
+
+// Place says where a node of another process listens.
+func (f *Faults) Place(name, addr string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.owners[addr] = name
+}
 
 // Cut holds everything between two nodes. Dials over it end with their
 // context.
@@ -134,9 +164,7 @@ func (e *endpoint) Name() string { return e.over.Name() }
 func (e *endpoint) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	ln, err := e.over.Listen(ctx, addr)
 	if err == nil {
-		e.f.mu.Lock()
-		e.f.owners[ln.Addr().String()] = e.name
-		e.f.mu.Unlock()
+		e.f.Place(e.name, ln.Addr().String())
 	}
 	return ln, err
 }
@@ -193,10 +221,10 @@ type faulty struct {
 	broken   chan struct{}
 }
 
+// reset breaks the connection proper before anything else: once a pump sees the
+// pipe broken, it would end the connection in good order.
 func (c *faulty) reset() {
 	c.once.Do(func() {
-		close(c.broken)
-		c.near.Abort()
 		switch inner := c.inner.(type) {
 		case interface{ Abort() }:
 			inner.Abort()
@@ -204,6 +232,8 @@ func (c *faulty) reset() {
 			_ = inner.SetLinger(0) // close with a reset
 			_ = c.inner.Close()
 		}
+		close(c.broken)
+		c.near.Abort()
 	})
 }
 
@@ -231,30 +261,21 @@ func (c *faulty) pump(src, dst net.Conn, from, to string) {
 			}
 		}
 	}()
-	var free time.Time // when the last byte has left
 	for {
-		b := make([]byte, 32<<10)
-		n, err := src.Read(b)
 		w, _ := c.f.way(from, to)
-		due := time.Now()
-		if w.link.Rate > 0 {
-			if free.Before(due) {
-				free = due
-			}
-			free = free.Add(time.Duration(n) * time.Second / time.Duration(w.link.Rate))
-			due = free
-		}
-		due = due.Add(w.link.Latency)
-		if w.link.Jitter > 0 {
-			c.f.mu.Lock()
-			due = due.Add(time.Duration(c.f.dice.Int64N(int64(w.link.Jitter))))
-			c.f.mu.Unlock()
-		}
-		queue <- parcel{b[:n], due}
+		b := make([]byte, w.link.most())
+		n, err := src.Read(b)
+		w, _ = c.f.way(from, to)
+		left := c.f.leave(from, to, w.link, n)
+		c.f.corrupt(w.link, b[:n])
+		queue <- parcel{b[:n], left.Add(w.link.Latency + c.f.chance(w.link))}
 		if err != nil {
 			if n > 0 {
-				queue <- parcel{due: due}
+				queue <- parcel{due: left.Add(w.link.Latency)}
 			}
+			break
+		}
+		if !c.wait(left) { // others have their turn
 			break
 		}
 	}
@@ -262,17 +283,68 @@ func (c *faulty) pump(src, dst net.Conn, from, to string) {
 	<-done
 }
 
+// leave puts n bytes on a link and returns when they have left.
+func (f *Faults) leave(from, to string, l Link, n int) time.Time {
+	now := time.Now()
+	if l.Rate == 0 {
+		return now
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := [2]string{from, to}
+	if f.free[k].Before(now) {
+		f.free[k] = now
+	}
+	f.free[k] = f.free[k].Add(time.Duration(n) * time.Second / time.Duration(l.Rate))
+	return f.free[k]
+}
+
+// corrupt turns a bit over, perhaps.
+func (f *Faults) corrupt(l Link, b []byte) {
+	if l.Corrupt == 0 || len(b) == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dice.Float64() < l.Corrupt {
+		b[f.dice.IntN(len(b))] ^= 1 << f.dice.IntN(8)
+	}
+}
+
+// wait waits until a time; false: the connection is broken.
+func (c *faulty) wait(until time.Time) bool {
+	d := time.Until(until)
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.broken:
+		return false
+	}
+}
+
+// chance is what jitter and loss add to a delay.
+func (f *Faults) chance(l Link) (d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l.Jitter > 0 {
+		d = time.Duration(f.dice.Int64N(int64(l.Jitter)))
+	}
+	for again := retransmit; l.Loss > 0 && again < 5*time.Second && f.dice.Float64() < l.Loss; again *= 2 {
+		d += again
+	}
+	return d
+}
+
 // pass hands a parcel on in its time. It reports false at the end of the
 // stream.
 func (c *faulty) pass(p parcel, dst net.Conn, from, to string) bool {
-	if wait := time.Until(p.due); wait > 0 {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-c.broken:
-			return false
-		}
+	if !c.wait(p.due) {
+		return false
 	}
 	for {
 		w, change := c.f.way(from, to)

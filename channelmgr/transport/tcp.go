@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -10,7 +11,11 @@ import (
 )
 
 // TCP is the transport of real networks. Its zero value is ready.
-type TCP struct{}
+type TCP struct {
+	// From is the IP address from which dials are made, on a host with several;
+	// "" leaves the choice to the system.
+	From string
+}
 
 // paced is the size of a paced connection's socket buffers in bytes.
 const paced = 128 << 10
@@ -46,6 +51,13 @@ func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
 // Dial implements Transport.
 func (t TCP) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1}
+	if t.From != "" {
+		ip := net.ParseIP(t.From)
+		if ip == nil {
+			return nil, fmt.Errorf("transport: TCP.From %q is no IP address", t.From)
+		}
+		d.LocalAddr = &net.TCPAddr{IP: ip}
+	}
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err

@@ -313,3 +313,73 @@ func TestSlow(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// What is lost is sent again: it comes later, in order, and nothing is missing.
+func TestLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory, faults := transport.NewMemory(), transport.NewFaults(1)
+		near, far := ends(t, faults.Node("a", memory), faults.Node("b", memory))
+		defer near.Close()
+		defer far.Close()
+		faults.Slow("a", "b", transport.Link{Loss: 0.3})
+		late := 0
+		for range 100 {
+			began := time.Now()
+			_, _ = io.WriteString(near, "x")
+			expect(t, far, "x")
+			if d := time.Since(began); d > 0 {
+				require.GreaterOrEqual(t, d, 200*time.Millisecond)
+				late++
+			}
+		}
+		require.InDelta(t, 30, late, 15)
+		faults.Slow("a", "b", transport.Link{Loss: 1})
+		began := time.Now()
+		_, _ = io.WriteString(near, "even so")
+		expect(t, far, "even so")
+		require.Less(t, time.Since(began), 10*time.Second, "not more than five times in a row")
+		faults.Heal()
+		synctest.Wait()
+	})
+}
+
+// Nodes of several processes have faults of their own: each knows where the
+// others listen, and dials have theirs at the end that makes them.
+func TestPlace(t *testing.T) {
+	here, there := transport.NewFaults(1), transport.NewFaults(1)
+	ln, err := there.Node("b", transport.TCP{}).Listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	here.Place("b", ln.Addr().String())
+	here.Cut("a", "b")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = here.Node("a", transport.TCP{}).Dial(ctx, ln.Addr().String())
+	require.ErrorIs(t, err, syscall.ETIMEDOUT)
+	here.Heal()
+	near, err := here.Node("a", transport.TCP{}).Dial(t.Context(), ln.Addr().String())
+	require.NoError(t, err)
+	defer near.Close()
+	far, err := ln.Accept()
+	require.NoError(t, err)
+	defer far.Close()
+	here.Reset("a", "b")
+	require.NoError(t, far.SetReadDeadline(time.Now().Add(10*time.Second)))
+	_, err = far.Read(make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET, "the other process sees it, too")
+}
+
+// Dials come from the address that is asked for.
+func TestDialFrom(t *testing.T) {
+	ln, err := transport.TCP{}.Listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	near, err := transport.TCP{From: "127.0.0.1"}.Dial(t.Context(), ln.Addr().String())
+	require.NoError(t, err)
+	defer near.Close()
+	host, _, err := net.SplitHostPort(near.LocalAddr().String())
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1", host)
+	_, err = transport.TCP{From: "nowhere"}.Dial(t.Context(), ln.Addr().String())
+	require.ErrorContains(t, err, `"nowhere"`)
+}
