@@ -14,14 +14,15 @@ type Broadcast struct {
 	RMR float64 `json:"rmr"`
 	// LastHop is the highest hop count of a delivery (LDH in the paper).
 	LastHop int `json:"last_hop"`
+	// LastAt is how long after its start the last delivery came, in seconds.
+	LastAt float64 `json:"last_at"`
 	// Payload and Control are messages received.
 	Payload uint64 `json:"payload"`
 	Control uint64 `json:"control"`
 
-	Origin    int     `json:"-"`
-	Delivered int     `json:"-"` // by nodes that live
-	Twice     int     `json:"-"` // deliveries beyond the first at a node
-	LastAt    float64 `json:"-"` // seconds from the start to the last delivery
+	Origin    int `json:"-"`
+	Delivered int `json:"-"` // by nodes that live
+	Twice     int `json:"-"` // deliveries beyond the first at a node
 }
 
 // broadcasts is what the world knows of those in progress: one at a time.

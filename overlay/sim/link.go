@@ -17,6 +17,7 @@ type link struct {
 	stamp uint32
 	state linkState
 	dying bool // the ends are about to learn that it is dead
+	ebbs  bool // an eventIdle is on its way
 	hold  [2]bool
 	want  [2]want         // Connects that are not answered yet
 	told  [2]bool         // the end knows the session: it asked for it, or a frame named its overlay
@@ -248,17 +249,22 @@ func (w *World) disconnect(at int32, p overlay.Peer) {
 
 // scheduleIdle looks at a session that nobody holds when it may have idled out.
 func (w *World) scheduleIdle(i int32) {
-	if k := &w.links[i]; !k.hold[0] && !k.hold[1] {
+	if k := &w.links[i]; !k.hold[0] && !k.hold[1] && !k.ebbs {
+		k.ebbs = true
 		w.schedule(w.cfg.Idle, event{kind: eventIdle, life: k.ends[0], link: i, stamp: k.stamp})
 	}
 }
 
 func (w *World) idle(e event) {
 	k := &w.links[e.link]
-	if k.stamp != e.stamp || k.state != linkUp || k.hold[0] || k.hold[1] {
+	if k.stamp != e.stamp {
+		return
+	}
+	if k.ebbs = false; k.state != linkUp || k.hold[0] || k.hold[1] {
 		return
 	}
 	if rest := k.used.Add(w.cfg.Idle).Sub(w.now); rest > 0 {
+		k.ebbs = true
 		w.schedule(rest, e)
 		return
 	}
@@ -360,7 +366,13 @@ func (w *World) transmit(i int32, s uint8, m proto.Message) {
 		}
 	}
 	k.ready[s] = max(k.ready[s], start+w.delay(from, to))
-	w.schedule(k.ready[s].Sub(w.now), event{kind: eventMessage, busy: true, side: 1 - s, life: to, link: i, stamp: k.stamp, what: m})
+	w.busy++
+	e := event{kind: eventMessage, busy: true, side: 1 - s, life: to, link: i, stamp: k.stamp, what: m}
+	if w.uniform {
+		w.queue.follow(k.ready[s], e)
+	} else {
+		w.queue.push(k.ready[s], e)
+	}
 }
 
 func (w *World) arrive(e event) {

@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/maquis-go/maquis/overlay"
+import (
+	"slices"
+
+	"github.com/maquis-go/maquis/overlay"
+)
 
 // eventKind says what an event does when its time has come.
 type eventKind uint8
@@ -47,14 +51,96 @@ func (a entry) before(b entry) bool {
 	return a.seq < b.seq
 }
 
-// queue is a heap with four children to a node, over a slab of events.
+// queue is a heap with four children to a node, over a slab of events, beside
+// the waves of messages that all take the same time.
 type queue struct {
-	heap []entry
-	slab []event
-	free []int32
-	seq  uint64
+	heap  []entry
+	slab  []event
+	free  []int32
+	waves []*wave // by time; the first may be half taken
+	blank []*wave // for reuse
+	seq   uint64
 }
 
+// wave is what arrives at one moment. It is sorted once, when its moment has
+// come, which costs less than to pass each event through the heap.
+type wave struct {
+	at     overlay.Time
+	events []event
+	seqs   []uint64
+	order  []uint64 // life and index, once sorted
+	taken  int      // of the order
+	sorted bool
+}
+
+// sort puts the events into the order of entry.before.
+func (v *wave) sort() {
+	for i := range v.events {
+		v.order = append(v.order, uint64(v.events[i].life)<<32|uint64(i))
+	}
+	slices.Sort(v.order)
+	v.sorted = true
+}
+
+// follow schedules an event that comes no earlier than all that came by follow
+// before it; one that does is pushed.
+func (q *queue) follow(at overlay.Time, e event) {
+	n := len(q.waves)
+	if n > 0 && (q.waves[n-1].at > at || q.waves[n-1].at == at && q.waves[n-1].sorted) {
+		q.push(at, e)
+		return
+	}
+	if n == 0 || q.waves[n-1].at < at {
+		v := &wave{}
+		if b := len(q.blank); b > 0 {
+			v, q.blank = q.blank[b-1], q.blank[:b-1]
+		}
+		v.at = at
+		q.waves = append(q.waves, v)
+		n++
+	}
+	v := q.waves[n-1]
+	q.seq++
+	v.events, v.seqs = append(v.events, e), append(v.seqs, q.seq)
+}
+
+// next is when the earliest event happens; false if there is none.
+func (q *queue) next() (overlay.Time, bool) {
+	switch {
+	case len(q.waves) == 0 && len(q.heap) == 0:
+		return 0, false
+	case len(q.waves) == 0 || len(q.heap) > 0 && q.heap[0].at < q.waves[0].at:
+		return q.heap[0].at, true
+	}
+	return q.waves[0].at, true
+}
+
+// pop takes the earliest event; the queue must not be empty.
+func (q *queue) pop() (overlay.Time, event) {
+	if len(q.waves) == 0 {
+		return q.rise()
+	}
+	v := q.waves[0]
+	if len(q.heap) > 0 && q.heap[0].at < v.at {
+		return q.rise()
+	}
+	if !v.sorted {
+		v.sort()
+	}
+	i := uint32(v.order[v.taken])
+	if len(q.heap) > 0 && q.heap[0].before(entry{v.at, v.seqs[i], v.events[i].life, 0}) {
+		return q.rise()
+	}
+	at, e := v.at, v.events[i]
+	if v.taken++; v.taken == len(v.order) {
+		clear(v.events) // lets go of the messages
+		*v = wave{events: v.events[:0], seqs: v.seqs[:0], order: v.order[:0]}
+		q.waves, q.blank = slices.Delete(q.waves, 0, 1), append(q.blank, v)
+	}
+	return at, e
+}
+
+// push schedules an event.
 func (q *queue) push(at overlay.Time, e event) {
 	var i int32
 	if n := len(q.free); n > 0 {
@@ -80,8 +166,8 @@ func (q *queue) push(at overlay.Time, e event) {
 	q.heap[at4] = x
 }
 
-// pop takes the earliest event; the queue must not be empty.
-func (q *queue) pop() (overlay.Time, event) {
+// rise takes the earliest event of the heap, which must not be empty.
+func (q *queue) rise() (overlay.Time, event) {
 	top := q.heap[0]
 	n := len(q.heap) - 1
 	x := q.heap[n]

@@ -238,7 +238,7 @@ func (w *World) schedule(after time.Duration, e event) {
 // Run lets time pass.
 func (w *World) Run(d time.Duration) {
 	end := w.now.Add(d)
-	for w.err == nil && len(w.queue.heap) > 0 && w.queue.heap[0].at <= end {
+	for at, ok := w.queue.next(); ok && at <= end && w.err == nil; at, ok = w.queue.next() {
 		w.next()
 	}
 	w.now = end
@@ -248,7 +248,7 @@ func (w *World) Run(d time.Duration) {
 // most for so long; it reports whether that was reached.
 func (w *World) Settle(limit time.Duration) bool {
 	end := w.now.Add(limit)
-	for w.err == nil && w.busy > 0 && w.queue.heap[0].at <= end {
+	for at, ok := w.queue.next(); ok && at <= end && w.err == nil && w.busy > 0; at, ok = w.queue.next() {
 		w.next()
 	}
 	return w.busy == 0
@@ -408,6 +408,8 @@ func (w *World) notice(at int32, notice any) {
 		w.neighbor(l, n.Peer, false)
 	case overlay.Delivered:
 		w.delivered(at, n)
+	case overlay.Carry:
+		w.send(at, n.To, n.Msg)
 	}
 	if w.cfg.Notify != nil {
 		w.cfg.Notify(w, int(l.host), notice)

@@ -36,7 +36,9 @@ func newTraffic(t testing.TB, n int) *traffic {
 		Factory: func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
 			h, err := hyparview.New(hyparview.DefaultConfig(self, rng))
 			require.NoError(t, err)
-			p, err := plumtree.New(plumtree.DefaultConfig(self))
+			c := plumtree.DefaultConfig(self)
+			c.Lift = func(subject string) bool { return subject != route.Subject } // as in nodes: its way is its answer's
+			p, err := plumtree.New(c)
 			require.NoError(t, err)
 			f, err := route.NewFinder(route.DefaultConfig(self))
 			require.NoError(t, err)

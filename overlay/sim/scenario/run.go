@@ -46,6 +46,7 @@ type run struct {
 	total    int
 	done     int
 	senders  *rand.Rand
+	contacts *rand.Rand
 	sender   int // of "one"
 	crashed  []int
 }
@@ -63,7 +64,7 @@ func Run(ctx context.Context, s *Scenario, progress func(done, total int)) (*Rep
 	if progress == nil {
 		progress = func(int, int) {}
 	}
-	r := &run{s: s, w: w, kind: kind, progress: progress, senders: w.Stream("senders"), sender: -1,
+	r := &run{s: s, w: w, kind: kind, progress: progress, senders: w.Stream("senders"), contacts: w.Stream("contacts"), sender: -1,
 		report: &Report{Name: s.Name, Overlay: s.Overlay, Tree: s.Tree, Nodes: s.Nodes, Seed: s.Seed, Broadcasts: []sim.Broadcast{}}}
 	for _, p := range s.Steps {
 		r.total += r.parts(p)
@@ -201,17 +202,27 @@ func (r *run) join(i int, atOnce bool) {
 				w.Feed(j, overlay.MemberUp{Peer: w.Peer(i)})
 			}
 		}
-	} else {
-		for j := range w.Len() {
-			if j != i && w.Alive(j) {
-				w.Join(i, j)
-				break
-			}
-		}
+	} else if j := r.contact(i); j >= 0 {
+		w.Join(i, j)
 	}
 	if !atOnce {
 		w.Settle(settle)
 	}
+}
+
+// contact is through whom a node joins: the first that lives, or any; -1 if
+// there is none.
+func (r *run) contact(i int) int {
+	first, n := 0, r.w.Len()
+	if r.kind.anyone {
+		first = r.contacts.IntN(n)
+	}
+	for k := range n {
+		if j := (first + k) % n; j != i && r.w.Alive(j) {
+			return j
+		}
+	}
+	return -1
 }
 
 // crash crashes a node.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/hyparview"
 	"github.com/maquis-go/maquis/overlay/overlaytest"
 	"github.com/maquis-go/maquis/overlay/scamp"
 	"github.com/maquis-go/maquis/overlay/sim"
@@ -43,7 +44,7 @@ func start(t testing.TB, s *Scenario) *run {
 	require.NoError(t, s.Validate())
 	w, k, err := s.world()
 	require.NoError(t, err)
-	r := &run{s: s, w: w, kind: k, report: &Report{}, progress: func(int, int) {}, senders: w.Stream("senders"), sender: -1}
+	r := &run{s: s, w: w, kind: k, report: &Report{}, progress: func(int, int) {}, senders: w.Stream("senders"), contacts: w.Stream("contacts"), sender: -1}
 	for _, p := range s.Steps {
 		require.NoError(t, r.step(t.Context(), p))
 	}
@@ -67,6 +68,29 @@ func TestNoIslands(t *testing.T) {
 	}
 }
 
+// Two neighbors whom nobody answers for a while do not remain each other's only
+// neighbor for ever: their passive views are empty by then, and all others have
+// as many neighbors as they want.
+func TestTwoCutOffComeBack(t *testing.T) {
+	for seed := range uint64(20) {
+		r := start(t, &Scenario{Overlay: "hyparview", Tree: "flood", Nodes: 40, Seed: seed, Check: true, Latency: Duration(time.Millisecond),
+			Jitter: Duration(2 * time.Millisecond), Steps: []Step{{Do: "join"}, {Do: "cycles", Cycles: 3}}})
+		a := 7
+		b, ok := r.w.Index(machine(r.w, a).Active()[0].Name)
+		require.True(t, ok)
+		r.w.Partition([]int{a, b})
+		r.w.Run(2 * time.Minute)
+		r.w.Heal()
+		back := r.w.Until(3*time.Minute, time.Second, func() bool { return r.w.Graph().Components == 1 })
+		require.True(t, back, "seed %d: %v, %v", seed, machine(r.w, a), machine(r.w, b))
+	}
+}
+
+// machine is the HyParView of a node.
+func machine(w *sim.World, i int) *hyparview.Machine {
+	return w.Machine(i).(*overlay.Stack).Base().(*hyparview.Machine)
+}
+
 // The same scenario gives the same trace; another seed another.
 func TestSameTrace(t *testing.T) {
 	for _, o := range Overlays() {
@@ -86,7 +110,7 @@ func TestSameTrace(t *testing.T) {
 
 // R8 of the numbers to reproduce: along a tree each node gets a payload once,
 // and an announcement comes by each other direction of each link.
-func TestPlumtreeTable1(t *testing.T) {
+func TestP25PlumtreeTable1(t *testing.T) {
 	const n = 1000
 	r := do(t, &Scenario{Overlay: "hyparview", Nodes: n, Seed: 3, Check: true, Steps: Standard(5, 0, 8, 0, "one")})
 	edges := 0
@@ -128,7 +152,7 @@ func TestChurn(t *testing.T) {
 // others join: (c+1) ln n is what they come to in theory, from below, since a
 // few nodes cannot have views of that size. The HyParView paper saw 34 at n =
 // 10,000 and c = 4, where theory has 46.
-func TestScampViewSize(t *testing.T) {
+func TestP24ScampViewSize(t *testing.T) {
 	long(t)
 	mean := func(n int) float64 {
 		sum := 0.0
@@ -149,7 +173,7 @@ func TestScampViewSize(t *testing.T) {
 
 // Half of a SCAMP leaves, node by node, and a fifth of the rest crashes: what is
 // left hangs together, and its views have shrunk to its size.
-func TestScampLeavesHeal(t *testing.T) {
+func TestP24ScampLeavesHeal(t *testing.T) {
 	const n = 200
 	r := start(t, &Scenario{Overlay: "scamp", Tree: "flood", Nodes: n, Seed: 2, Check: true, Latency: Duration(time.Millisecond), Steps: []Step{{Do: "join"}}})
 	mean := func() (sum float64) {
@@ -191,7 +215,7 @@ func regions() [][]Duration {
 
 // X-BOT lowers the mean cost of links; degrees stay, and the overlay remains
 // one component.
-func TestXbotLowersTheCost(t *testing.T) {
+func TestP22XbotLowersTheCost(t *testing.T) {
 	long(t)
 	run := func(overlay string) (cost time.Duration, g sim.Graph) {
 		r := start(t, &Scenario{Overlay: overlay, Tree: "flood", Nodes: 200, Seed: 8, Check: true, Regions: regions(), Steps: []Step{{Do: "join"}}})

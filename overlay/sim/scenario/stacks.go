@@ -34,6 +34,8 @@ type kind struct {
 	members bool
 	// gossips: it broadcasts itself, without a tree. Only for comparison.
 	gossips bool
+	// anyone: nodes join through any node that lives, not through the first.
+	anyone bool
 }
 
 var kinds = []kind{
@@ -67,6 +69,11 @@ var kinds = []kind{
 	}},
 	{name: "cyclon", gossips: true, make: cyclon(false)},
 	{name: "cyclon-acked", gossips: true, make: cyclon(true)},
+	{name: "scamp-2001", gossips: true, anyone: true, make: func(*Scenario) maker {
+		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
+			return baseline.NewScamp(self, rng, copies, fanout), nil
+		}
+	}},
 	{name: "fullmesh", members: true, make: func(*Scenario) maker {
 		return func(self overlay.Peer, rng *rand.Rand) (overlay.Machine, error) {
 			return fullmesh.New(fullmesh.DefaultConfig(self, rng))
@@ -74,8 +81,11 @@ var kinds = []kind{
 	}},
 }
 
-// fanout is that of gossip in the HyParView paper.
-const fanout = 4
+// Of gossip and of SCAMP (its c) in the HyParView paper.
+const (
+	fanout = 4
+	copies = 4
+)
 
 func cyclon(acked bool) func(*Scenario) maker {
 	return func(*Scenario) maker {
@@ -97,10 +107,10 @@ func (s *Scenario) hyparview(self overlay.Peer, rng *rand.Rand) hyparview.Config
 	return c
 }
 
-// scamp is the configuration: c = 4, with which the HyParView paper compares.
+// scamp is the configuration with the c of the HyParView paper.
 func (s *Scenario) scamp(self overlay.Peer, rng *rand.Rand) scamp.Config {
 	c := scamp.DefaultConfig(self, rng)
-	c.C = 4
+	c.C = copies
 	return c
 }
 
