@@ -81,6 +81,7 @@ func (c Config) Validate() error {
 const (
 	maxHops     = 256
 	maxContacts = 64
+	maxQuiet    = 3 // heartbeats of ours without one of a peer that said it has us
 	// perPeriod is how many messages a peer may send between two heartbeats of
 	// ours: each subscription passes here c+1 times at most, and thousands may
 	// join in that time through one contact.

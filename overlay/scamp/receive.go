@@ -36,6 +36,7 @@ func (m *Machine) received(from overlay.Peer, ev overlay.Received, out *overlay.
 			m.onKeep(from, out) // it has us, whatever we believed
 		}
 		m.heard = m.now
+		delete(m.quiet, from.Name)
 	default:
 		out.Reject(from, messages.ReasonUnknownType)
 	}
@@ -132,6 +133,7 @@ func (m *Machine) onKeep(from overlay.Peer, out *overlay.Effects) {
 	m.link(from, out) // it says so over a session
 	m.in.Add(from)
 	m.heard = m.now
+	delete(m.quiet, from.Name)
 	m.sync(from, "", out)
 }
 

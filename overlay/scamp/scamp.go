@@ -50,7 +50,8 @@ type Machine struct {
 	tries    int
 	joining  string // address of the contact that is dialed or has not answered
 	waiting  bool
-	heard    overlay.Time // the last heartbeat of somebody who has us
+	heard    overlay.Time   // the last heartbeat of somebody who has us
+	quiet    map[string]int // heartbeats of ours since the last of one who has us
 	talk     map[string]int
 	left     bool
 }
@@ -79,10 +80,15 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 	switch ev := ev.(type) {
 	case overlay.Start, overlay.Resumed:
 		m.heard = now
+		clear(m.quiet)
 		out.SetTimer(overlay.Timer{Kind: timerHeartbeat}, m.between(m.cfg.Heartbeat, 0.9, 1.1))
 		m.renewLater(out)
 	case overlay.Join:
 		m.join(ev.Contacts, out)
+	case overlay.Command:
+		if o, ok := ev.Order.(overlay.Forget); ok {
+			m.dropContacts(o.Contacts)
+		}
 	case overlay.Leave:
 		m.leave(out)
 	case overlay.MemberDown:
@@ -128,7 +134,7 @@ func (m *Machine) fired(t overlay.Timer, out *overlay.Effects) {
 
 // heartbeat goes to all of the view; whoever has not been heard of by anybody
 // for three of them subscribes anew (section 3.3). Leases of others end here,
-// strangers are let go.
+// strangers are let go, and so is who said that it has us and does not repeat it.
 func (m *Machine) heartbeat(out *overlay.Effects) {
 	out.SetTimer(overlay.Timer{Kind: timerHeartbeat}, m.between(m.cfg.Heartbeat, 0.9, 1.1))
 	clear(m.talk)
@@ -142,6 +148,14 @@ func (m *Machine) heartbeat(out *overlay.Effects) {
 			out.Send(p, &messages.ScampHeartbeat{})
 		}
 	}
+	quiet := make(map[string]int, m.in.Len())
+	for _, p := range slices.Clone(m.in.All()) {
+		if quiet[p.Name] = m.quiet[p.Name] + 1; quiet[p.Name] == maxQuiet {
+			m.in.Remove(p)
+			m.sync(p, messages.ReasonTimeout, out)
+		}
+	}
+	m.quiet = quiet
 	for _, p := range slices.Clone(m.linked.All()) {
 		if !m.up.Has(p) { // who linked for a subscription, or said nothing
 			m.linked.Remove(p)
@@ -186,6 +200,12 @@ func (m *Machine) join(contacts []overlay.Peer, out *overlay.Effects) {
 		out.CancelTimer(overlay.Timer{Kind: timerRejoin})
 	}
 	m.contact(out)
+}
+
+// dropContacts forgets contacts; one that is being asked is so to the end.
+func (m *Machine) dropContacts(addrs []string) {
+	m.contacts = slices.DeleteFunc(slices.Clone(m.contacts), func(p overlay.Peer) bool { return slices.Contains(addrs, p.Addr) })
+	m.next = min(m.next, len(m.contacts))
 }
 
 // contact dials the next contact; after a round without success it waits.

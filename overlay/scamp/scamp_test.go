@@ -202,6 +202,27 @@ func TestLeases(t *testing.T) {
 	require.Contains(t, got, "-> a ScampDrop{}")
 }
 
+// Who said that it has us and does not repeat it with heartbeats is forgotten.
+func TestQuietPeersAreForgotten(t *testing.T) {
+	b := newBench(t, nil)
+	beat := func() []string { return b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "heartbeat"}}) }
+	for _, p := range []string{"k", "q"} {
+		b.feed(overlay.LinkUp{Peer: node(p), Inbound: true})
+		b.hear(p, &messages.ScampKeep{})
+	}
+	var got []string
+	for range 3 {
+		got = beat()
+		b.hear("k", &messages.ScampHeartbeat{})
+	}
+	require.Equal(t, 1, count(got, "! NeighborDown{Peer:q"), "%q", got)
+	require.Equal(t, "k", names(b.m.InView()))
+	b.feed(overlay.Resumed{Gap: time.Minute})
+	beat()
+	beat()
+	require.Equal(t, "k", names(b.m.InView()), "it could not be heard while this process was suspended")
+}
+
 // Who cannot be reached leaves both views; with an empty view the node goes
 // back to its contacts.
 func TestLostPeers(t *testing.T) {
