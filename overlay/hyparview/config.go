@@ -99,6 +99,7 @@ const (
 	maxNodes    = 32 // peers in a message
 	maxContacts = 64
 	maxAsked    = 16 // requests that wait for their answers
+	mostStarved = 32 // shuffles between two attempts to come back, at most
 	// perPeriod is how often a peer may ask for a place, and a neighbor send
 	// shuffles (a hundred times that), between two shuffles of ours.
 	perPeriod = 8

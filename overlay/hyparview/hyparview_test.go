@@ -136,11 +136,14 @@ func TestForwardJoin(t *testing.T) {
 }
 
 // The TR's text accepts a walk at a node with one neighbor, its pseudo-code at
-// one with none; ours is the text.
+// one with none; ours is the text, but for a node that is new itself.
 func TestForwardJoinEndsAtANodeWithOneNeighbor(t *testing.T) {
 	b := newBench(t, nil)
 	b.joined("a")
-	got := b.hear("a", &messages.HyparForwardJoin{Newcomer: ref("j"), Ttl: 6})
+	got := b.hear("a", &messages.HyparForwardJoin{Newcomer: ref("i"), Ttl: 6})
+	require.Equal(t, []string{"-> a HyparForwardJoin{newcomer=NodeRef{name=i incarnation=1 addr=i:1} ttl=5}"}, got)
+	b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "shuffle"}})
+	got = b.hear("a", &messages.HyparForwardJoin{Newcomer: ref("j"), Ttl: 6})
 	require.True(t, has(got, "connect j"), "%q", got)
 }
 
@@ -192,6 +195,29 @@ func TestWhoGaveUsUpIsNotAskedAtOnce(t *testing.T) {
 	require.Contains(t, passive(b.m), "a")
 	got = b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "shuffle"}})
 	require.Contains(t, got, "connect a", "a cycle later it is a candidate again")
+}
+
+// Who has no neighbor left waits for nobody: not for the places that it keeps,
+// nor until the next shuffle for who refused it a free place.
+func TestTheLastNeighborLost(t *testing.T) {
+	b := newBench(t, func(c *hyparview.Config) { c.Active = 4 })
+	b.joined("a")
+	b.feed(overlay.LinkUp{Peer: node("b"), Inbound: true})
+	b.hear("b", &messages.HyparNeighbor{Request: 1, Priority: messages.HyparPriority_HYPAR_OFFER, Evicts: true})
+	require.Contains(t, active(b.m), "b")
+	require.Contains(t, b.m.String(), "kept")
+	b.joined("c")
+	b.feed(overlay.MemberUp{Peer: node("x")})
+	require.Contains(t, b.feed(overlay.LinkDown{Peer: node("c"), Reason: messages.ReasonReset}), "connect x")
+	got := b.feed(overlay.LinkUp{Peer: node("x")})
+	require.Contains(t, strings.Join(got, "\n"), "HyparNeighbor{request=1}", "one place is free, one is kept")
+	b.hear("x", &messages.HyparNeighborReply{Request: 1})
+	require.NotContains(t, b.feed(overlay.LinkDown{Peer: node("a"), Reason: messages.ReasonReset}), "connect x", "it has just refused")
+	require.Contains(t, b.feed(overlay.LinkDown{Peer: node("b"), Reason: messages.ReasonReset}), "connect x")
+	require.NotContains(t, b.m.String(), "kept")
+	got = b.feed(overlay.LinkUp{Peer: node("x")})
+	require.Contains(t, strings.Join(got, "\n"), "HYPAR_HIGH")
+	require.NotContains(t, b.hear("x", &messages.HyparNeighborReply{Request: 2}), "connect x", "it is not asked for ever")
 }
 
 // A late answer does not bring back what was given up (Partisan's epochs were
@@ -266,7 +292,7 @@ func TestShuffle(t *testing.T) {
 }
 
 // Places that are reserved are kept, and who fills them is never given up.
-func TestReservedPlaces(t *testing.T) {
+func TestP23ReservedPlaces(t *testing.T) {
 	b := newBench(t, func(c *hyparview.Config) {
 		c.Reserved, c.Reserve = 1, func(p overlay.Peer) bool { return strings.HasPrefix(p.Name, "vip") }
 	})
@@ -391,4 +417,64 @@ func fuzzOne(t *testing.T, data []byte) {
 	if !slices.Equal(run(), run()) {
 		t.Fatal("the same events gave other effects")
 	}
+}
+
+// Contacts that are forgotten are called no more; those that are not, are.
+func TestForget(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		b := newBench(t, nil)
+		first := b.feed(overlay.Join{Contacts: []overlay.Peer{{Addr: "a:1"}, {Addr: "b:1"}, {Addr: "c:1"}}})
+		require.Len(t, first, 1)
+		dialed, ok := strings.CutPrefix(first[0], "connect @")
+		require.True(t, ok, first)
+		gone, kept := []string{"a:1", "b:1", "c:1"}, ""
+		if keep { // one that is not being asked
+			i := slices.IndexFunc(gone, func(a string) bool { return a != dialed })
+			kept = gone[i]
+			gone = slices.Delete(gone, i, i+1)
+		}
+		require.Empty(t, b.feed(overlay.Command{Order: overlay.Forget{Contacts: gone}}))
+		var got []string
+		for addr := dialed; addr != "" && len(got) < 5; {
+			effects := b.feed(overlay.LinkDown{Peer: overlay.Peer{Addr: addr}, Contact: addr, Dial: true, Reason: messages.ReasonRefused})
+			effects = append(effects, b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "rejoin"}})...)
+			addr = ""
+			for _, l := range effects {
+				if to, ok := strings.CutPrefix(l, "connect @"); ok {
+					addr, got = to, append(got, to)
+				}
+			}
+		}
+		if keep {
+			require.Equal(t, []string{kept, kept, kept, kept, kept}, got)
+		} else {
+			require.Empty(t, got)
+		}
+	}
+}
+
+// Who is told to join through another, as after a partition, keeps the contacts
+// that it has.
+func TestContactsAreKept(t *testing.T) {
+	b := newBench(t, nil)
+	join := func(addr string) []string {
+		return b.feed(overlay.Join{Contacts: []overlay.Peer{{Addr: addr}}})
+	}
+	fail := func(addr string) []string {
+		return b.feed(overlay.LinkDown{Peer: overlay.Peer{Addr: addr}, Contact: addr, Dial: true, Reason: messages.ReasonRefused})
+	}
+	require.Equal(t, []string{"connect @a:1"}, join("a:1"))
+	require.Empty(t, fail("a:1"))
+	require.Equal(t, []string{"connect @c:1"}, join("c:1"), "the new one first")
+	tried := map[string]bool{}
+	for addr := "c:1"; len(tried) < 2; {
+		effects := fail(addr)
+		if len(effects) == 0 {
+			effects = b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "rejoin"}})
+		}
+		require.Len(t, effects, 1)
+		addr = strings.TrimPrefix(effects[0], "connect @")
+		tried[addr] = true
+	}
+	require.Equal(t, map[string]bool{"a:1": true, "c:1": true}, tried)
 }

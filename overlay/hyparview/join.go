@@ -8,9 +8,10 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// join takes new contacts and joins through them. A node that has neighbors,
-// and so a component of its own, makes room for two first: it takes its
-// component along (see docs/protocols/hyparview.md, "Halves").
+// join takes contacts, besides those that it has, and joins through the new ones
+// first. A node that has neighbors, and so a component of its own, makes room for
+// two first: it takes its component along (see docs/protocols/hyparview.md,
+// "Halves").
 func (m *Machine) join(contacts []overlay.Peer, out *overlay.Effects) {
 	list := slices.DeleteFunc(slices.Clone(contacts), func(p overlay.Peer) bool {
 		return p.Addr == "" || p.Addr == m.cfg.Self.Addr || len(p.Addr) > overlay.MaxName
@@ -18,7 +19,15 @@ func (m *Machine) join(contacts []overlay.Peer, out *overlay.Effects) {
 	if len(list) == 0 {
 		return
 	}
-	m.contacts, m.next, m.tries = list[:min(len(list), maxContacts)], 0, 0
+	if m.active.Len() == 0 { // many that start at once with the same list do not all come to its first
+		m.cfg.Rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	}
+	list = list[:min(len(list), maxContacts)]
+	former := slices.DeleteFunc(m.contacts, func(p overlay.Peer) bool {
+		return slices.ContainsFunc(list, func(q overlay.Peer) bool { return q.Addr == p.Addr })
+	})
+	former = former[:min(len(former), maxContacts-len(list))]
+	m.contacts, m.next, m.tries = slices.Concat(former, list), len(former), 0
 	if m.waiting {
 		m.waiting = false
 		out.CancelTimer(overlay.Timer{Kind: timerRejoin})
@@ -26,7 +35,7 @@ func (m *Machine) join(contacts []overlay.Peer, out *overlay.Effects) {
 	if m.joining() {
 		return
 	}
-	first := m.contacts[0]
+	first := list[0]
 	if slices.ContainsFunc(m.active.All(), func(p overlay.Peer) bool { return p.Addr == first.Addr }) {
 		return
 	}
@@ -65,11 +74,36 @@ func (m *Machine) contact(out *overlay.Effects) {
 	}
 	p := m.contacts[m.next]
 	m.next++
+	m.knock(p, out)
+}
+
+// knock asks a contact to let us join.
+func (m *Machine) knock(p overlay.Peer, out *overlay.Effects) {
 	m.request++
 	a := asked{peer: overlay.Peer{Addr: p.Addr}, key: p.Addr, why: forJoin, id: m.request, places: 2}
 	m.asked = append(m.asked, a)
 	out.SetTimer(overlay.Timer{Kind: timerRequest, Peer: a.key}, m.cfg.Request)
 	out.Connect(a.peer)
+}
+
+// seek goes back to a contact, ever more seldom, if there is room for an edge and
+// nobody to ask: two nodes whose links to all others broke at once, and whom
+// nobody answered then, would else remain each other's only neighbor for ever.
+func (m *Machine) seek(out *overlay.Effects) {
+	if m.active.Len() == 0 || m.passive.Len() > 0 || len(m.asked) > 0 || m.free(overlay.Peer{}) < 2 {
+		m.starved = 0
+		return
+	}
+	m.starved++
+	if m.starved == 1 || m.starved&(m.starved-1) != 0 && m.starved%mostStarved != 0 {
+		return
+	}
+	far := slices.DeleteFunc(slices.Clone(m.contacts), func(p overlay.Peer) bool {
+		return slices.ContainsFunc(m.active.All(), func(q overlay.Peer) bool { return q.Addr == p.Addr })
+	})
+	if len(far) > 0 {
+		m.knock(far[m.cfg.Rand.IntN(len(far))], out)
+	}
 }
 
 // onJoin takes the newcomer, giving up a neighbor for it if need be, and tells
@@ -94,7 +128,9 @@ func (m *Machine) onJoin(from overlay.Peer, msg *messages.HyparJoin, out *overla
 
 // onForwardJoin is a step of a newcomer's walk (section 4.2). Where the walk
 // ends the newcomer is offered a place; so it is, in the walk's second half, at
-// a node that has one free.
+// a node that has one free. A node that is new itself, which has sent no shuffle
+// yet, ends no walk before its time: who joins at the same time would become
+// neighbors of each other only. It sends the walk back if it has nobody else.
 func (m *Machine) onForwardJoin(from overlay.Peer, msg *messages.HyparForwardJoin, out *overlay.Effects) {
 	p, ok := overlay.DialableOf(msg.GetNewcomer())
 	if !ok || msg.GetTtl() > maxWalk {
@@ -106,7 +142,8 @@ func (m *Machine) onForwardJoin(from overlay.Peer, msg *messages.HyparForwardJoi
 	}
 	ttl := min(int(msg.GetTtl()), m.cfg.ActiveWalk)
 	known := m.concerns(p)
-	if !known && (ttl == 0 || m.active.Len() <= 1 || ttl <= m.cfg.PassiveWalk && m.free(p) > 0) {
+	settled := m.shuffle > 0
+	if !known && (ttl == 0 || settled && (m.active.Len() <= 1 || ttl <= m.cfg.PassiveWalk && m.free(p) > 0)) {
 		m.offer(p, out)
 		return
 	}
@@ -118,8 +155,10 @@ func (m *Machine) onForwardJoin(from overlay.Peer, msg *messages.HyparForwardJoi
 	}
 	if next, ok := m.active.Random(m.cfg.Rand, func(q overlay.Peer) bool { return !q.Same(from) && !q.Same(p) }); ok {
 		out.Send(next, &messages.HyparForwardJoin{Newcomer: msg.GetNewcomer(), Ttl: uint32(ttl - 1)})
-	} else if !known {
+	} else if !known && settled {
 		m.offer(p, out)
+	} else {
+		out.Send(from, &messages.HyparForwardJoin{Newcomer: msg.GetNewcomer(), Ttl: uint32(ttl - 1)})
 	}
 }
 

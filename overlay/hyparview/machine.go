@@ -64,15 +64,22 @@ type Machine struct {
 	next     int // contact to try
 	tries    int // rounds through the contacts without success
 	waiting  bool
+	starved  int // shuffles in a row with neighbors, room for an edge and nobody to ask
 
 	// Since the last shuffle:
-	refused   int      // how many refused
-	tried     []string // who was tried for a place, or gave us up
+	refused   int     // how many refused
+	tried     []trial // who was tried for a place, or gave us up
 	talk      []talk
 	shuffle   uint64         // id of the last shuffle
 	shuffled  []overlay.Peer // what it carried
 	left      bool
 	strangers overlay.View
+}
+
+// trial is a peer that refused us a place or gave us up.
+type trial struct {
+	name string
+	firm bool // it was asked for any place of its
 }
 
 // talk counts what a peer asked for since the last shuffle.
@@ -107,6 +114,10 @@ func (m *Machine) Step(_ overlay.Time, ev overlay.Event, out *overlay.Effects) {
 		out.SetTimer(overlay.Timer{Kind: timerShuffle}, m.jitter(m.cfg.Shuffle))
 	case overlay.Join:
 		m.join(ev.Contacts, out)
+	case overlay.Command:
+		if o, ok := ev.Order.(overlay.Forget); ok {
+			m.dropContacts(o.Contacts)
+		}
 	case overlay.Leave:
 		m.leave(out)
 	case overlay.MemberUp:
@@ -122,6 +133,12 @@ func (m *Machine) Step(_ overlay.Time, ev overlay.Event, out *overlay.Effects) {
 	case overlay.Fired:
 		m.fired(ev.Timer, out)
 	}
+}
+
+// dropContacts forgets contacts; one that is being asked is so to the end.
+func (m *Machine) dropContacts(addrs []string) {
+	m.contacts = slices.DeleteFunc(slices.Clone(m.contacts), func(p overlay.Peer) bool { return slices.Contains(addrs, p.Addr) })
+	m.next = min(m.next, len(m.contacts))
 }
 
 func (m *Machine) received(from overlay.Peer, ev overlay.Received, out *overlay.Effects) {
@@ -191,6 +208,7 @@ func (m *Machine) tick(out *overlay.Effects) {
 	m.refused, m.tried, m.talk = 0, m.tried[:0], m.talk[:0]
 	m.sendShuffle(out)
 	m.promote(out)
+	m.seek(out)
 }
 
 // concerns reports whether there is a reason to hold the session with a peer.
@@ -257,6 +275,9 @@ func (m *Machine) linkDown(ev overlay.LinkDown, out *overlay.Effects) {
 	// not put into the passive view.
 	if !ev.Dial && m.active.Remove(p) {
 		out.Notify(overlay.NeighborDown{Peer: p, Reason: ev.Reason, Known: ev.Known})
+		for m.active.Len() == 0 && len(m.kept) > 0 { // those who were to come have us no more to come to
+			m.release(m.kept[0], out)
+		}
 		m.promote(out)
 	}
 }

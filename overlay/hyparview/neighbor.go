@@ -31,9 +31,17 @@ func (m *Machine) free(p overlay.Peer) int {
 	return n
 }
 
-// victim draws a neighbor that may be given up for p.
+// victim is the neighbor of longest standing that may be given up for p. The
+// paper draws one; but when many join at once through few contacts, those are
+// soon neighbors of newcomers only, who would be given up for each other and
+// become a cluster that ends together.
 func (m *Machine) victim(p overlay.Peer) (overlay.Peer, bool) {
-	return m.active.Random(m.cfg.Rand, func(q overlay.Peer) bool { return q.Name != p.Name && !m.reserved(q) })
+	for _, q := range m.active.All() {
+		if q.Name != p.Name && !m.reserved(q) {
+			return q, true
+		}
+	}
+	return overlay.Peer{}, false
 }
 
 // take makes p a neighbor. If there is no place and evict is set, another is
@@ -155,7 +163,7 @@ func (m *Machine) onDisconnect(from overlay.Peer, msg *messages.HyparDisconnect,
 		out.Send(from, &messages.HyparDisconnected{})
 	}
 	m.drop(from, messages.ReasonPeerClosed, out)
-	m.tried = append(m.tried, from.Name) // not at once again
+	m.tried = append(m.tried, trial{name: from.Name}) // not at once again
 	if msg.GetLeaving() {
 		m.passive.Remove(from)
 	} else {
@@ -316,7 +324,7 @@ func (m *Machine) onReply(from overlay.Peer, msg *messages.HyparNeighborReply, o
 // declined: the peer has no place for us.
 func (m *Machine) declined(a asked, out *overlay.Effects) {
 	if a.why != forOffer && a.why != forJoin {
-		m.tried = append(m.tried, a.peer.Name)
+		m.tried = append(m.tried, trial{a.peer.Name, a.why == forHigh || m.active.Len() == 0})
 		m.refused++
 	}
 	m.remember(a.peer)
@@ -327,13 +335,14 @@ func (m *Machine) declined(a asked, out *overlay.Effects) {
 // time as there are. Without neighbors and candidates it goes back to the
 // contacts.
 func (m *Machine) promote(out *overlay.Effects) {
-	for m.refused < m.cfg.Tries && len(m.asked) < maxAsked {
+	alone := m.active.Len() == 0
+	for (alone || m.refused < m.cfg.Tries) && len(m.asked) < maxAsked {
 		free := m.free(overlay.Peer{})
-		if free <= 0 {
-			return
+		if free <= 0 || alone && free == 1 && len(m.asked) > 0 {
+			return // who is alone asks with high priority only
 		}
 		p, ok := m.passive.Random(m.cfg.Rand, func(q overlay.Peer) bool {
-			return !slices.Contains(m.tried, q.Name) && !m.concerns(q) && m.askedBy(q.Name) < 0
+			return !m.wasTried(q, alone) && !m.concerns(q) && m.askedBy(q.Name) < 0
 		})
 		if !ok {
 			break
@@ -344,7 +353,14 @@ func (m *Machine) promote(out *overlay.Effects) {
 		}
 		m.dial(a, out)
 	}
-	if m.active.Len() == 0 && len(m.asked) == 0 && len(m.kept) == 0 {
+	if alone && len(m.asked) == 0 && len(m.kept) == 0 {
 		m.contact(out)
 	}
+}
+
+// wasTried reports whether a peer was tried for a place since the last shuffle,
+// and is not to be tried again. Who has no neighbor left tries everyone who has
+// not refused that.
+func (m *Machine) wasTried(p overlay.Peer, alone bool) bool {
+	return slices.ContainsFunc(m.tried, func(t trial) bool { return t.name == p.Name && (t.firm || !alone) })
 }
