@@ -51,6 +51,15 @@ type Config struct {
 	// all links. Our choice: 4: with five neighbors some 400 nodes, 4 % of
 	// 10,000.
 	Spread int
+	// HeadStart: a message that uses another's tree is first brought to the
+	// tree's root, which need not be a neighbor (overlay.Carry), and goes from
+	// there by the tree's own ways. If it has not come back along the tree after
+	// so long, it goes out from here, too. Zero: at once and without the root.
+	// Our choice: 20 ms, a dial and ten hops in one place; elsewhere little
+	// beside the ways.
+	HeadStart time.Duration
+	// Lift reports whether messages of a subject have that start. Nil: all have.
+	Lift func(subject string) bool
 
 	// KeepMessages, KeepBytes and Recent bound what is kept for those who ask:
 	// messages, bytes of payload, age. Our choice: 1024, 16 MiB, 60 s.
@@ -69,7 +78,7 @@ type Config struct {
 func DefaultConfig(self overlay.Peer) Config {
 	return Config{
 		Self: self, Missing: 500 * time.Millisecond, Retry: 250 * time.Millisecond, LazyTick: 20 * time.Millisecond, Threshold: 3,
-		Trees: 64, Often: 3, Spread: 4,
+		Trees: 64, Often: 3, Spread: 4, HeadStart: 20 * time.Millisecond,
 		KeepMessages: 1024, KeepBytes: 16 << 20, Recent: time.Minute, Origins: 1024, MaxPayload: 48 << 10,
 	}
 }
@@ -81,8 +90,9 @@ func (c Config) Validate() error {
 	if c.Self.Name == "" || c.Self.Incarnation == 0 {
 		wrong("Config.Self needs a name and an incarnation")
 	}
-	if c.Missing <= 0 || c.Retry <= 0 || c.LazyTick < 0 || c.LazyBusy < 0 || c.Infancy < 0 || c.Recent <= 0 {
-		wrong("Config times are %v, %v, %v, %v, %v; use positive ones, LazyTick 0 for no wait", c.Missing, c.Retry, c.LazyTick, c.LazyBusy, c.Recent)
+	if c.Missing <= 0 || c.Retry <= 0 || c.LazyTick < 0 || c.LazyBusy < 0 || c.Infancy < 0 || c.HeadStart < 0 || c.Recent <= 0 {
+		wrong("Config times are %v, %v, %v, %v, %v, %v, %v; use positive ones, 0 for no LazyTick, LazyBusy, Infancy or HeadStart",
+			c.Missing, c.Retry, c.Recent, c.LazyTick, c.LazyBusy, c.Infancy, c.HeadStart)
 	}
 	if c.Threshold < 0 || c.Spread < 0 || c.Spread > maxSpread {
 		wrong("Config.Threshold and Spread are %d and %d; use 0 or more, Spread at most %d", c.Threshold, c.Spread, maxSpread)
@@ -103,9 +113,11 @@ const (
 	maxSubject   = 64
 	maxHops      = 1 << 16
 	maxSpread    = 16
-	maxIDs       = 200  // in a message: below 64 KiB with names of any length
-	maxMissing   = 1024 // messages announced first by one neighbor
-	maxAskers    = 16   // announcers of a message that is missing
+	maxIDs       = 200              // in a message: below 64 KiB with names of any length
+	maxMissing   = 1024             // messages announced first by one neighbor
+	maxAskers    = 16               // announcers of a message that is missing
+	maxLifted    = 64               // messages of our own that roots have a head start with
+	lowFor       = 10 * time.Second // how long none is lifted after one did not come back
 	// maxGrafts bounds how many messages a neighbor may ask for in Recent;
 	// KeepBytes bounds their bytes.
 	maxGrafts = 4096

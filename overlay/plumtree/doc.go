@@ -9,15 +9,16 @@
 //   - A node that sends often has a tree of its own, whose paths are the
 //     shortest since its first message was flooded. The number of trees is
 //     bounded.
-//   - A node that sends seldom uses the tree of another, and for its first few
-//     hops its message is spread along all links: it comes upon the tree at
-//     many places at once, which makes the last hop as early as in a tree of
-//     its own at a small cost. A duplicate from another of those places is no
-//     sign of a cycle and prunes nothing.
+//   - A node that sends seldom uses the tree of another: its message is brought
+//     to that tree's root, which need not be a neighbor, and goes from there the
+//     shortest ways that there are. If it does not come back soon, it goes out
+//     from its sender, and for its first few hops along all links: it comes upon
+//     the tree at many places at once. A duplicate from another of those places
+//     is no sign of a cycle and prunes nothing.
 //
 // All deviations are in docs/protocols/plumtree.md.
 //
 // The machine is an overlay.Layer. It heeds Start, NeighborUp, NeighborDown,
-// Publish, Received and Fired, and notifies overlay.Delivered once for each
-// message, at its origin, too.
+// Publish, Leave, Received and Fired, and notifies overlay.Delivered once for
+// each message, at its origin, too, and overlay.Carry.
 package plumtree

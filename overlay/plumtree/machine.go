@@ -10,10 +10,14 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// Timers: a message that was announced and has not come; announcements that are
-// to go out; the counts of what neighbors asked for begin anew.
+// Timers: a message that was announced and has not come; a message that the
+// tree's root got has not come back; a new neighbor has not announced what it
+// keeps; announcements that are to go out; the counts of what neighbors asked
+// for begin anew.
 const (
 	timerMissing overlay.TimerKind = "plum-missing"
+	timerLifted  overlay.TimerKind = "plum-lifted"
+	timerOpening overlay.TimerKind = "plum-opening"
 	timerLazy    overlay.TimerKind = "plum-lazy"
 	timerCounts  overlay.TimerKind = "plum-counts"
 )
@@ -60,16 +64,19 @@ type Machine struct {
 	trees     map[uint64]*tree
 	last      *tree // the tree used last, by lastRoot
 	lastRoot  uint64
+	ref       *messages.NodeRef // of this node, for messages that have been here as their root
 	seq       uint64
 	born      overlay.Time   // when the first neighbor came; 0 not yet
 	published []overlay.Time // the last Often of our own
 	store     store
 	seen      seen
 	missing   map[key]*missing
-	announce  bool         // the tick is set
-	announced overlay.Time // the last tick; 0: there was none
-	haste     uint         // waits are 2^haste as long, after messages came that were asked for too early
-	hasty     overlay.Time // the last time
+	lifted    []*messages.PlumGossip // of our own, that the roots of their trees got
+	lowered   overlay.Time           // when one of them last did not come back; 0: never
+	announce  bool                   // the tick is set
+	announced overlay.Time           // the last tick; 0: there was none
+	haste     uint                   // waits are 2^haste as long, after messages came that were asked for too early
+	hasty     overlay.Time           // the last time
 
 	// Counts since New.
 	Duplicates, Grafts, Prunes, Old uint64
@@ -82,7 +89,7 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, trees: make(map[uint64]*tree), missing: make(map[key]*missing),
-		seen: seen{origins: make(map[uint64]*window)}, seq: cfg.First,
+		seen: seen{origins: make(map[uint64]*window)}, seq: cfg.First, ref: overlay.Ref(cfg.Self),
 	}
 	m.lives = m.few[:0]
 	return m, nil
@@ -97,7 +104,10 @@ func (m *Machine) Owns(ev overlay.Event) bool {
 			return true
 		}
 	case overlay.Fired:
-		return ev.Timer.Kind == timerMissing || ev.Timer.Kind == timerLazy || ev.Timer.Kind == timerCounts
+		switch ev.Timer.Kind {
+		case timerMissing, timerLifted, timerOpening, timerLazy, timerCounts:
+			return true
+		}
 	case overlay.Publish:
 		return true
 	}
@@ -117,6 +127,9 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 	case overlay.Publish:
 		m.publish(ev, out)
 	case overlay.Leave:
+		for len(m.lifted) > 0 {
+			m.lower(m.lifted[0].GetSeq(), out)
+		}
 		m.tick(out)
 	case overlay.Received:
 		switch msg := ev.Msg.(type) {
@@ -133,6 +146,14 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 		switch ev.Timer.Kind {
 		case timerMissing:
 			m.ask(key{uint64(ev.Timer.ID.Incarnation), ev.Timer.ID.Seq}, out)
+		case timerLifted:
+			m.lower(ev.Timer.ID.Seq, out)
+		case timerOpening:
+			for i := range m.neighbors {
+				if n := &m.neighbors[i]; n.peer.Name == ev.Timer.Peer {
+					out.Send(n.peer, &messages.PlumIHave{Ask: true})
+				}
+			}
 		case timerLazy:
 			m.tick(out)
 		case timerCounts:
@@ -157,7 +178,10 @@ func (m *Machine) slot(p overlay.Peer) int {
 
 // neighborUp makes a link part of all trees, until a duplicate shows that it is
 // not needed (section 3.9), and announces all that is kept: a message that was
-// sent while the overlay was being repaired reaches whom it reaches now.
+// sent while the overlay was being repaired reaches whom it reaches now. The
+// neighbor does the same; but the two ends need not see the link come up at the
+// same time, nor as often, and what it announced before this end did was not
+// heard. It is asked if nothing comes.
 func (m *Machine) neighborUp(p overlay.Peer, out *overlay.Effects) {
 	if m.slot(p) >= 0 {
 		return
@@ -182,14 +206,26 @@ func (m *Machine) neighborUp(p overlay.Peer, out *overlay.Effects) {
 	if m.born == 0 {
 		m.born = max(m.now, 1)
 	}
+	m.open(slot, out)
+	out.SetTimer(overlay.Timer{Kind: timerOpening, Peer: p.Name}, m.patience(m.cfg.Missing))
+}
+
+// open announces all that is kept to a neighbor.
+func (m *Machine) open(slot int, out *overlay.Effects) {
 	m.store.expire(m.now.Add(-m.cfg.Recent))
 	// What is older than a newcomer can have missed is history.
 	old, young := m.store.ids(m.now.Add(-2 * time.Second))
+	to, opening := m.neighbors[slot].peer, true
 	for ids := range slices.Chunk(old, maxIDs) {
-		out.Send(p, &messages.PlumIHave{Messages: ids, History: true})
+		out.Send(to, &messages.PlumIHave{Messages: ids, History: true, Opening: opening})
+		opening = false
 	}
 	for ids := range slices.Chunk(young, maxIDs) {
-		out.Send(p, &messages.PlumIHave{Messages: ids})
+		out.Send(to, &messages.PlumIHave{Messages: ids, Opening: opening})
+		opening = false
+	}
+	if opening {
+		out.Send(to, &messages.PlumIHave{Opening: true})
 	}
 }
 
@@ -202,6 +238,7 @@ func (m *Machine) neighborDown(p overlay.Peer, out *overlay.Effects) {
 	}
 	m.neighbors[slot], m.lives[slot] = neighbor{}, 0
 	m.used--
+	out.CancelTimer(overlay.Timer{Kind: timerOpening, Peer: p.Name})
 	for _, t := range m.trees { // no effect depends on the order
 		t.lazy.clear(slot)
 		if t.by == slot {
@@ -251,23 +288,32 @@ func (m *Machine) publish(ev overlay.Publish, out *overlay.Effects) {
 		seq = m.seq
 	}
 	m.seq = max(m.seq, seq)
-	root, spread := m.choose()
-	self := uint64(m.cfg.Self.Incarnation)
-	msg := &messages.PlumGossip{
-		Origin: m.cfg.Self.Name, Incarnation: self, Seq: seq, Hops: 1, Tree: root,
-		Spread: uint32(spread), Wave: self, Subject: ev.Subject, Payload: ev.Payload,
-	}
-	if !m.seen.first(self, seq, m.cfg.Origins) {
+	if !m.seen.first(uint64(m.cfg.Self.Incarnation), seq, m.cfg.Origins) {
 		return
 	}
+	self := uint64(m.cfg.Self.Incarnation)
+	tree, root := m.choose()
+	msg := &messages.PlumGossip{
+		Origin: m.cfg.Self.Name, Incarnation: self, Seq: seq, Hops: 1, Tree: tree,
+		Wave: self, Subject: ev.Subject, Payload: ev.Payload,
+	}
+	if tree == self {
+		msg.Root = m.ref
+	} else {
+		msg.Spread = uint32(m.cfg.Spread)
+	}
 	m.deliver(msg, overlay.Peer{}, 0, out)
-	m.push(msg, -1, -1, self, out)
+	if root.Addr != "" && m.lifts(ev.Subject) {
+		m.lift(msg, root, out)
+	} else {
+		m.push(msg, -1, -1, out)
+	}
 }
 
 func (m *Machine) deliver(msg *messages.PlumGossip, from overlay.Peer, hops int, out *overlay.Effects) {
 	out.Notify(overlay.Delivered{
 		ID:      overlay.MessageID{Origin: msg.GetOrigin(), Incarnation: overlay.Incarnation(msg.GetIncarnation()), Seq: msg.GetSeq()},
-		Subject: msg.GetSubject(), Payload: msg.GetPayload(), From: from, Hops: hops,
+		Subject: msg.GetSubject(), Payload: msg.GetPayload(), From: from, Hops: hops, Lifted: msg.GetLifted(),
 	})
 }
 
@@ -275,8 +321,9 @@ func (m *Machine) deliver(msg *messages.PlumGossip, from overlay.Peer, hops int,
 // while it is being spread, and its announcement along the others (section
 // 3.6). on is what those links carry; it came by the slot except, parent is the
 // same if that is of the tree, else -1.
-func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64, out *overlay.Effects) {
+func (m *Machine) push(on *messages.PlumGossip, except, parent int, out *overlay.Effects) {
 	t := m.tree(on.GetTree(), except)
+	m.vouch(t, on)
 	var off *messages.PlumGossip // for links outside of the tree
 	var id *messages.PlumID
 	var one *messages.PlumIHave
@@ -289,7 +336,7 @@ func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64,
 		case on.GetSpread() > 0:
 			if off == nil {
 				off = copyOf(on)
-				off.OffTree = true
+				off.OffTree, off.Root = true, nil
 			}
 			out.Send(n.peer, off)
 		default:
@@ -321,7 +368,7 @@ func (m *Machine) push(on *messages.PlumGossip, except, parent int, wave uint64,
 	if on.GetTree() == on.GetIncarnation() {
 		hops = int32(on.GetHops()) - 1
 	}
-	m.store.add(entry{on: on, wave: wave, parent: int16(parent), hops: hops, at: m.now}, m.cfg.KeepMessages, m.cfg.KeepBytes)
+	m.store.add(entry{on: on, parent: int16(parent), hops: hops, at: m.now}, m.cfg.KeepMessages, m.cfg.KeepBytes)
 	m.store.expire(m.now.Add(-m.cfg.Recent))
 }
 
@@ -344,7 +391,7 @@ func (m *Machine) flush(n *neighbor, out *overlay.Effects) {
 func copyOf(g *messages.PlumGossip) *messages.PlumGossip {
 	return &messages.PlumGossip{
 		Origin: g.GetOrigin(), Incarnation: g.GetIncarnation(), Seq: g.GetSeq(), Hops: g.GetHops(), Tree: g.GetTree(),
-		Spread: g.GetSpread(), Wave: g.GetWave(), Subject: g.GetSubject(), Payload: g.GetPayload(),
+		Spread: g.GetSpread(), Wave: g.GetWave(), Subject: g.GetSubject(), Payload: g.GetPayload(), Root: g.GetRoot(), Lifted: g.GetLifted(),
 	}
 }
 
@@ -391,6 +438,8 @@ func (m *Machine) Check() error {
 		return fmt.Errorf("plumtree: %d neighbors counted as %d", n, m.used)
 	case len(m.trees) > m.cfg.Trees:
 		return fmt.Errorf("plumtree: %d trees with room for %d", len(m.trees), m.cfg.Trees)
+	case len(m.lifted) > maxLifted:
+		return fmt.Errorf("plumtree: %d lifted messages with room for %d", len(m.lifted), maxLifted)
 	case len(m.seen.origins) > m.cfg.Origins:
 		return fmt.Errorf("plumtree: %d origins with room for %d", len(m.seen.origins), m.cfg.Origins)
 	}

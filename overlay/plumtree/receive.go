@@ -23,7 +23,11 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 		return
 	}
 	if k.incarnation == uint64(m.cfg.Self.Incarnation) {
-		m.Old++ // our own, delivered when it was published, or made up
+		if own := m.back(k.seq, out); own != nil {
+			m.forward(slot, msg, own, out)
+		} else {
+			m.Old++ // delivered when it was published, or made up
+		}
 		return
 	}
 	x := m.missing[k]
@@ -35,19 +39,7 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 		m.found(k, x, out)
 	}
 	m.deliver(msg, from, int(msg.GetHops()), out)
-	wave := msg.GetWave()
-	parent := slot
-	if msg.GetOffTree() {
-		// It comes upon the tree here.
-		wave, parent = uint64(m.cfg.Self.Incarnation), -1
-	} else if slot >= 0 {
-		m.tree(msg.GetTree(), slot).lazy.clear(slot)
-	}
-	on := copyOf(msg)
-	on.Hops++
-	on.Wave = wave
-	on.Spread = max(on.Spread, 1) - 1
-	m.push(on, slot, parent, wave, out)
+	m.forward(slot, msg, msg, out)
 	if x != nil && x.asked >= 0 {
 		if slot != x.asked {
 			m.tooEarly()
@@ -66,6 +58,25 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 			m.optimize(int(x.from[at]), e, x.hops[at], out)
 		}
 	}
+}
+
+// forward passes on what came, with what it says: its own content, or for a
+// message of ours what we know that to be.
+func (m *Machine) forward(slot int, msg, content *messages.PlumGossip, out *overlay.Effects) {
+	on := copyOf(msg)
+	on.Subject, on.Payload = content.GetSubject(), content.GetPayload()
+	on.Hops++
+	parent, self := slot, uint64(m.cfg.Self.Incarnation)
+	if msg.GetOffTree() { // it comes upon the tree here
+		on.Wave, on.Root, parent = self, nil, -1
+	} else if slot >= 0 {
+		m.tree(msg.GetTree(), slot).lazy.clear(slot)
+	}
+	if msg.GetTree() == self { // all are told that the root lives
+		on.Wave, on.Root = self, m.ref
+	}
+	on.Spread = max(on.Spread, 1) - 1
+	m.push(on, slot, parent, out)
 }
 
 // tooEarly: a message was asked for that was on its way. Nodes or links are
@@ -99,7 +110,7 @@ func (m *Machine) duplicate(slot int, e *entry, msg *messages.PlumGossip, out *o
 		e.asked = false
 		m.tooEarly()
 	}
-	if slot < 0 || msg.GetOffTree() || msg.GetWave() != e.wave || int(e.parent) == slot {
+	if slot < 0 || msg.GetOffTree() || msg.GetWave() != e.on.GetWave() || int(e.parent) == slot {
 		return
 	}
 	// Also if the link is lazy here: the other end may have forgotten the tree.
@@ -125,6 +136,13 @@ func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overl
 	slot := m.slot(from)
 	if slot < 0 {
 		return // it is no neighbor any more, and would not be asked
+	}
+	if msg.GetOpening() {
+		out.CancelTimer(overlay.Timer{Kind: timerOpening, Peer: from.Name})
+	}
+	if n := &m.neighbors[slot]; msg.GetAsk() && n.grafts+m.store.len() < maxGrafts {
+		n.grafts += 1 + m.store.len()
+		m.open(slot, out)
 	}
 	if msg.GetHistory() && m.now.Sub(m.born) < m.cfg.Infancy {
 		return
@@ -237,7 +255,15 @@ func (m *Machine) onGraft(from overlay.Peer, msg *messages.PlumGraft, out *overl
 
 func fitGossip(g *messages.PlumGossip, most int) bool {
 	return g.GetOrigin() != "" && len(g.GetOrigin()) <= maxName && g.GetIncarnation() != 0 && g.GetSeq() != 0 && g.GetTree() != 0 &&
-		g.GetHops() >= 1 && g.GetHops() < maxHops && g.GetSpread() <= maxSpread && len(g.GetSubject()) <= maxSubject && len(g.GetPayload()) <= most
+		fitRoot(g) && g.GetHops() >= 1 && g.GetHops() < maxHops && g.GetSpread() <= maxSpread && len(g.GetSubject()) <= maxSubject && len(g.GetPayload()) <= most
+}
+
+func fitRoot(g *messages.PlumGossip) bool {
+	if g.GetRoot() == nil {
+		return true
+	}
+	p, ok := overlay.PeerOf(g.GetRoot())
+	return ok && uint64(p.Incarnation) == g.GetTree()
 }
 
 func fitID(id *messages.PlumID) bool {

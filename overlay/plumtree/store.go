@@ -13,7 +13,6 @@ type entry struct {
 	key    key
 	prev   uint64               // number of the one before it with the same hash, plus 1
 	on     *messages.PlumGossip // as it goes to the next hop
-	wave   uint64               // of the copy that came first
 	at     overlay.Time
 	parent int16 // the slot of the tree's link that brought it, or -1
 	hops   int32 // that it took; -1 if its origin is not the root of its tree

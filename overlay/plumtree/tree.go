@@ -7,6 +7,10 @@ type tree struct {
 	lazy mask
 	used overlay.Time
 	by   int // the slot that brought it, or -1
+	// root is its root as that told, and heard when a message last came that had
+	// been there: then the root lived.
+	root  overlay.Peer
+	heard overlay.Time
 }
 
 // tree finds the tree of a root; by is the slot that brought a message of it,
@@ -73,27 +77,29 @@ func (m *Machine) busy() (n int) {
 	return n
 }
 
-// choose picks the tree for a message of our own.
-func (m *Machine) choose() (root uint64, spread int) {
+// choose picks the tree for a message of our own, and tells its root, unless it
+// is our own.
+func (m *Machine) choose() (tree uint64, root overlay.Peer) {
 	self := uint64(m.cfg.Self.Incarnation)
 	if len(m.published) == m.cfg.Often {
 		m.published = append(m.published[:0], m.published[1:]...)
 	}
 	m.published = append(m.published, m.now)
 	often := len(m.published) == m.cfg.Often && m.now.Sub(m.published[0]) <= m.cfg.Recent
-	if m.trees[self] != nil || often && m.busy() < m.cfg.Trees {
-		return self, 0
+	if own := m.trees[self]; own != nil && m.now.Sub(own.used) <= m.cfg.Recent || often && m.busy() < m.cfg.Trees {
+		return self, root
 	}
-	// Of the trees in use the one used last; with several used at the same
-	// time, the same for all who choose.
-	var latest overlay.Time = -1
+	// The tree whose root was heard of last; with several at the same time, the
+	// same for all who choose. A tree without its root is a longer way, and is
+	// left to itself.
+	var latest overlay.Time
 	for r, t := range m.trees {
-		if t.used > latest || t.used == latest && r < root {
-			root, latest = r, t.used
+		if t.heard > latest || t.heard == latest && r < tree {
+			tree, root, latest = r, t.root, t.heard
 		}
 	}
-	if latest < 0 || m.now.Sub(latest) > m.cfg.Recent {
-		return self, 0
+	if latest == 0 || m.now.Sub(latest) > m.cfg.Recent {
+		return self, overlay.Peer{}
 	}
-	return root, m.cfg.Spread
+	return tree, root
 }
