@@ -47,8 +47,16 @@ func (e *Effects) All() []Effect { return e.list }
 // Len returns the number of effects written since Reset.
 func (e *Effects) Len() int { return len(e.list) }
 
-// Reset forgets all effects and keeps the memory.
+// keptEffects is how many effects' memory is kept between steps: a rare step with
+// very many is not to hold it for good.
+const keptEffects = 64
+
+// Reset forgets all effects and keeps the memory of some.
 func (e *Effects) Reset() {
+	if cap(e.list) > keptEffects {
+		e.list = nil
+		return
+	}
 	clear(e.list)
 	e.list = e.list[:0]
 }

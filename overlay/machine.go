@@ -107,11 +107,25 @@ type (
 		Payload []byte // immutable
 		From    Peer   // the neighbor that brought it; the zero Peer at the origin
 		Hops    int    // links crossed; 0 at the origin
+		Lifted  bool   // it was brought to a tree's root before: From is no way to its origin
+	}
+
+	// Carry is a notice: a message for the machine of the same overlay at a node
+	// that need not be a neighbor. The driver brings it there by whatever way
+	// there is, as Received, or loses it: it is for what had better come soon,
+	// and comes otherwise, too.
+	Carry struct {
+		To  Peer
+		Msg proto.Message
 	}
 
 	// Command is an order of the application to one kind of machine, which
 	// documents the commands that it heeds.
 	Command struct{ Order any }
+
+	// Forget is a Command's order for machines that keep the contacts of a Join:
+	// these are called no more.
+	Forget struct{ Contacts []string }
 )
 
 func (Start) event()        {}

@@ -69,6 +69,20 @@ func (p Peer) IsContact() bool { return p.Name == "" }
 // their addresses.
 func (p Peer) Same(q Peer) bool { return p.Name == q.Name && p.Incarnation == q.Incarnation }
 
+// Life is one life of a node, wherever it is reached.
+type Life struct {
+	Name        string
+	Incarnation Incarnation
+}
+
+// Life returns which life of which node p is.
+func (p Peer) Life() Life { return Life{p.Name, p.Incarnation} }
+
+// Compare orders lives by (name, incarnation).
+func (l Life) Compare(o Life) int {
+	return cmp.Or(cmp.Compare(l.Name, o.Name), cmp.Compare(l.Incarnation, o.Incarnation))
+}
+
 // Compare orders peers by (name, incarnation), then address. The order
 // decides between simultaneous dials and makes iteration deterministic.
 func (p Peer) Compare(q Peer) int {

@@ -45,12 +45,15 @@ func (m *Machine) Check() error {
 	case m.self.Validate() != nil:
 		return fmt.Errorf("roster: our own record: %w", m.self.Validate())
 	}
-	near, tombs, sums := 0, 0, [buckets]uint64{}
+	near, tombs, doubts, sums := 0, 0, 0, [buckets]uint64{}
 	for i, e := range t.order {
 		name := e.rec.Peer.Name
 		sums[bucketOf(name)] += hashOf(name, e.state())
 		if e.status >= StatusDown {
 			tombs++
+		}
+		if e.status == StatusSuspect {
+			doubts++
 		}
 		if e.neighbor {
 			if near >= len(t.near) || t.near[near] != e {
@@ -66,8 +69,8 @@ func (m *Machine) Check() error {
 		}
 	}
 	switch {
-	case near != len(t.near) || tombs != t.tombs:
-		return fmt.Errorf("roster: %d neighbors, %d tombstones; counted %d, %d", near, tombs, len(t.near), t.tombs)
+	case near != len(t.near) || tombs != t.tombs || doubts != t.doubts:
+		return fmt.Errorf("roster: %d neighbors, %d tombstones, %d suspects; counted %d, %d, %d", near, tombs, doubts, len(t.near), t.tombs, t.doubts)
 	case sums != t.sums:
 		return fmt.Errorf("roster: the digest is not that of the entries")
 	}

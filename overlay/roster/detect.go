@@ -33,7 +33,8 @@ func (m *Machine) unwatch(e *entry, out *overlay.Effects) {
 	if e.stage != stageFine {
 		out.CancelTimer(watchTimer(e))
 	}
-	e.stage, e.rounds, e.tried, e.asked = stageFine, 0, 0, nil
+	e.stage, e.rounds, e.tried = stageFine, 0, 0
+	delete(m.asked, e)
 }
 
 func (m *Machine) onNeighborUp(ev overlay.NeighborUp, out *overlay.Effects) {
@@ -52,12 +53,20 @@ func (m *Machine) onNeighborUp(ev overlay.NeighborUp, out *overlay.Effects) {
 	if ev.Known > 0 {
 		m.raise(ev.Known, out)
 	}
-	if !m.joined && len(m.vias) == 0 && !m.pending() {
-		// Somebody joined through us, while our own contacts do not answer.
-		m.joined, m.visible, m.echoes = true, true, nil
-	}
+	m.found()
 	m.sendSelf(e.rec.Peer, out)
 	m.sendDigest(e.rec.Peer, out)
+}
+
+// found ends joining when a member has become a neighbor while our own contacts
+// do not answer, or there are none: it joined through us. It reports whether we
+// were joining.
+func (m *Machine) found() bool {
+	if m.joined || len(m.vias) > 0 || m.pending() {
+		return false
+	}
+	m.joined, m.visible, m.echoes = true, true, nil
+	return true
 }
 
 // greet meets a neighbor of whom we know no record that holds. On partial views
@@ -82,6 +91,10 @@ func (m *Machine) meet(e *entry, out *overlay.Effects) {
 		delete(m.ahead, p.Name)
 		m.table.link(e, true)
 		m.unwatch(e, out)
+		if m.found() { // what greet sent was not seen yet
+			m.sendSelf(p, out)
+			m.sendDigest(p, out)
+		}
 	}
 }
 
@@ -128,7 +141,9 @@ func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) 
 		c := e.verdict // its farewell had come over others
 		m.bury(e, stateOfClaim(c), c.GetAddr(), c.GetObservers(), m.since(c), messages.ReasonDown, overlay.Peer{}, out)
 	case e.stage == stageFine:
-		m.watch(e, stageGrace, m.grace(), out)
+		// At a time of its own: of all who lost it one is the first to accuse it,
+		// and the others, who hear of that in time, need not.
+		m.watch(e, stageGrace, m.jitter(m.grace()), out)
 	case e.stage == stageGrace && (ev.Reason == messages.ReasonRefused || ev.Reason == messages.ReasonWrongName):
 		m.ask(e, out) // nobody listens there any more, or somebody else does
 	}
@@ -164,7 +179,7 @@ func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 		m.watch(e, stageSuspect, m.suspicion(), out)
 	case e.tried < tries:
 		e.tried++
-		if slices.Contains(e.observers, m.self.Peer.Name) {
+		if m.repeats(e) {
 			m.tell(e, overlay.Peer{}, out)
 		}
 		m.watch(e, stageSuspect, m.suspicion()/(tries+1), out)
@@ -195,11 +210,12 @@ func (m *Machine) ask(e *entry, out *overlay.Effects) {
 		m.accuse(e, out)
 		return
 	}
-	e.asked = nil
+	asked := m.asked[e][:0]
 	for _, p := range near {
-		e.asked = append(e.asked, p.Name)
+		asked = append(asked, p.Name)
 		out.Send(p, &messages.RosterAsk{Name: e.rec.Peer.Name, Incarnation: uint64(e.rec.Peer.Incarnation)})
 	}
+	m.asked[e] = asked
 	e.tried++
 	m.watch(e, stageAsking, m.grace()/2/tries, out)
 }
@@ -223,13 +239,14 @@ func (m *Machine) onAnswer(from overlay.Peer, msg *messages.RosterAnswer, out *o
 	if e == nil || uint64(e.rec.Peer.Incarnation) != msg.GetIncarnation() || e.stage != stageAsking {
 		return // too late
 	}
-	i := slices.Index(e.asked, from.Name)
+	asked := m.asked[e]
+	i := slices.Index(asked, from.Name)
 	switch {
 	case i < 0: // not asked
 	case msg.GetLinked():
 		m.vouched(e, out)
 	default:
-		if e.asked = slices.Delete(e.asked, i, i+1); len(e.asked) == 0 {
+		if m.asked[e] = slices.Delete(asked, i, i+1); len(m.asked[e]) == 0 {
 			m.accuse(e, out)
 		}
 	}
@@ -242,7 +259,8 @@ func (m *Machine) vouched(e *entry, out *overlay.Effects) {
 		m.unwatch(e, out)
 		return
 	}
-	e.asked, e.tried = nil, 0
+	e.tried = 0
+	delete(m.asked, e)
 	m.watch(e, stageVouched, m.jitter(m.cfg.Suspicion/2<<e.rounds), out)
 	e.rounds = min(e.rounds+1, maxRounds)
 }

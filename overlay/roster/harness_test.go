@@ -31,6 +31,11 @@ func recordOf(p overlay.Peer) Record {
 	return Record{Peer: p, Generation: 1, Version: 1, Addrs: []string{p.Addr}}
 }
 
+func memberOf(name string, s Status) Member {
+	r := recordOf(peerOf(name))
+	return Member{&r, s}
+}
+
 func newOne(t *testing.T, name string, seed ...Member) *one {
 	t.Helper()
 	m, err := New(LAN(Config{Self: recordOf(peerOf(name)), Rand: rand.New(rand.NewPCG(1, 2)), Seed: seed}))

@@ -44,6 +44,7 @@ func (m *Machine) onResumed(out *overlay.Effects) {
 	m.strain = min(m.strain+1, maxStrain)
 	wait := m.cfg.Grace + m.cfg.Suspicion
 	m.quiet = m.now.Add(wait)
+	m.beacon = beacon{}
 	for _, e := range m.table.order {
 		switch e.stage {
 		case stageFine:
@@ -51,7 +52,8 @@ func (m *Machine) onResumed(out *overlay.Effects) {
 			e.tried = 0
 			m.watch(e, stageSuspect, wait+m.suspicion(), out)
 		default:
-			e.asked, e.tried = nil, 0
+			e.tried = 0
+			delete(m.asked, e)
 			m.watch(e, stageGrace, wait, out)
 		}
 	}

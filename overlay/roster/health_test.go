@@ -93,7 +93,7 @@ func TestOneUnderOurNameIsNoPeer(t *testing.T) {
 // TestRestartedHostGoesAbove: its predecessor had told of versions that the
 // seed does not have; the machine does not go back below them.
 func TestRestartedHostGoesAbove(t *testing.T) {
-	a := newOne(t, "a", Member{Record: recordOf(peerOf("bb"))}, Member{Record: recordOf(peerOf("ccc")), Status: StatusSuspect})
+	a := newOne(t, "a", memberOf("bb", StatusAlive), memberOf("ccc", StatusSuspect))
 	ours := recordOf(peerOf("a"))
 	ours.Version = 7
 	a.hear("bb", news(ours))

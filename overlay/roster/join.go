@@ -77,6 +77,22 @@ func (m *Machine) onJoin(ev overlay.Join, out *overlay.Effects) {
 	}
 }
 
+// forget drops contacts; one that is being dialed is dropped with its answer.
+func (m *Machine) forget(contacts []string, out *overlay.Effects) {
+	for _, addr := range contacts {
+		switch k := m.contacts[addr]; {
+		case k == nil:
+		case k.phase == phaseDialing:
+			k.seed, k.asked = false, false
+		case k.phase == phaseWaiting:
+			out.CancelTimer(contactTimer(addr))
+			delete(m.contacts, addr)
+		default:
+			delete(m.contacts, addr)
+		}
+	}
+}
+
 func contactTimer(addr string) overlay.Timer { return overlay.Timer{Kind: timerContact, Peer: addr} }
 
 // call dials a contact, unless that is under way.

@@ -34,7 +34,7 @@ func (m *Machine) onUpdate(from overlay.Peer, up *messages.RosterUpdate, out *ov
 }
 
 // takeRecord takes what an owner says and reports whether it was news.
-func (m *Machine) takeRecord(from overlay.Peer, r Record, out *overlay.Effects) bool {
+func (m *Machine) takeRecord(from overlay.Peer, r *Record, out *overlay.Effects) bool {
 	if r.Peer.Name == m.self.Peer.Name {
 		m.takeOwnName(from, r, out)
 		return false
@@ -79,7 +79,7 @@ func (m *Machine) takeRecord(from overlay.Peer, r Record, out *overlay.Effects) 
 }
 
 // succeed puts another life in the place of one.
-func (m *Machine) succeed(e *entry, r Record, out *overlay.Effects) {
+func (m *Machine) succeed(e *entry, r *Record, out *overlay.Effects) {
 	if !e.state().final() {
 		m.unwatch(e, out)
 		m.table.link(e, false)
@@ -93,7 +93,7 @@ func (m *Machine) succeed(e *entry, r Record, out *overlay.Effects) {
 }
 
 // revive makes a name that was gone a member again.
-func (m *Machine) revive(e *entry, r Record, out *overlay.Effects) {
+func (m *Machine) revive(e *entry, r *Record, out *overlay.Effects) {
 	m.table.change(e, r, StatusAlive)
 	e.observers, e.accused, e.verdict, e.changed = nil, 0, nil, m.now
 	out.Notify(Up{e.member()})
@@ -103,7 +103,7 @@ func (m *Machine) revive(e *entry, r Record, out *overlay.Effects) {
 
 // renew takes a newer record of a life that is here. It answers any suspicion
 // and any verdict on an older generation.
-func (m *Machine) renew(e *entry, r Record, out *overlay.Effects) {
+func (m *Machine) renew(e *entry, r *Record, out *overlay.Effects) {
 	old := e.member()
 	m.table.change(e, r, StatusAlive)
 	e.observers, e.accused = nil, 0
@@ -201,7 +201,7 @@ func (m *Machine) remember(c *messages.RosterClaim, s state) {
 		return
 	}
 	m.table.put(&entry{
-		rec: Record{
+		rec: &Record{
 			Peer:       overlay.Peer{Name: c.GetName(), Incarnation: s.incarnation, Addr: c.GetAddr()},
 			Generation: s.generation, Version: s.version,
 		},

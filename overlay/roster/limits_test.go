@@ -73,9 +73,9 @@ func TestRosterIsBounded(t *testing.T) {
 	}
 }
 
-func withRaw(r Record) Record {
+func withRaw(r Record) *Record {
 	r.raw = r.encode()
-	return r
+	return &r
 }
 
 // TestTombstonesOfStrangersAreBounded: the youngest are kept.

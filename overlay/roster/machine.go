@@ -24,6 +24,7 @@ const (
 	timerProbe   overlay.TimerKind = "probe"   // call the next members
 	timerVisit   overlay.TimerKind = "visit"   // release a hold of our own
 	timerContact overlay.TimerKind = "contact" // call a contact again
+	timerBeacon  overlay.TimerKind = "beacon"  // say, or look, that the tree is whole
 )
 
 // sweepEvery is the pause between looks for tombstones that have expired.
@@ -35,6 +36,7 @@ type Machine struct {
 	cfg   Config
 	self  Record
 	table table
+	asked map[*entry][]string // of members being asked about: who has not answered yet
 	now   overlay.Time
 
 	// Joining.
@@ -52,6 +54,7 @@ type Machine struct {
 	spare    map[string]bool         // the same, if nobody else does
 	compared overlay.Time            // when a neighbor was last told how our roster differs
 	spoken   overlay.Time            // when news of others were last told
+	probing  overlay.Time            // when timerProbe fires; 0: it is not set
 	fallen   int                     // members that went down since the last call
 	called   overlay.Time            // when members were last called for that
 	taken    overlay.Peer            // the life that owns our name in the eyes of others
@@ -60,6 +63,7 @@ type Machine struct {
 	leaving  bool                    // farewell was said
 	isolated bool
 	fromTree bool // what is being taken came over the tree, to all
+	beacon   beacon
 
 	// Awareness of our own slowness, see health.go.
 	strain int
@@ -76,16 +80,18 @@ func New(cfg Config) (*Machine, error) {
 		cfg.Spread = Flood
 	}
 	m := &Machine{
-		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)},
+		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)}, asked: make(map[*entry][]string),
 		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer), untold: make(map[string]bool), spare: make(map[string]bool),
 	}
 	m.self.raw = m.self.encode()
 	for _, k := range cfg.Seed {
-		if k.Peer.Name == m.self.Peer.Name || m.table.get(k.Peer.Name) != nil || k.Validate() != nil || len(m.table.order) >= MaxMembers {
+		if k.Record == nil || k.Peer.Name == m.self.Peer.Name || m.table.get(k.Peer.Name) != nil || k.Validate() != nil || len(m.table.order) >= MaxMembers {
 			continue
 		}
 		if k.raw == nil {
-			k.raw = k.encode()
+			r := *k.Record
+			r.raw = r.encode()
+			k.Record = &r
 		}
 		m.table.put(&entry{rec: k.Record, status: min(k.Status, StatusLeft), accused: k.Version})
 		m.joined, m.visible = true, true
@@ -100,7 +106,8 @@ func (m *Machine) Self() Record { return m.self }
 // of their names: also those that are down or have left, while remembered.
 func (m *Machine) Members() []Member {
 	list := make([]Member, 0, len(m.table.order)+1)
-	list = append(list, Member{Record: m.self})
+	self := m.self
+	list = append(list, Member{Record: &self})
 	for _, e := range m.table.order {
 		if e.known() {
 			list = append(list, e.member())
@@ -114,11 +121,12 @@ func (m *Machine) Members() []Member {
 // numbers are known.
 func (m *Machine) Lookup(name string) (Member, bool) {
 	if name == m.self.Peer.Name {
-		return Member{Record: m.self}, true
+		r := m.self
+		return Member{Record: &r}, true
 	}
 	e := m.table.get(name)
 	if e == nil {
-		return Member{}, false
+		return Nobody, false
 	}
 	return e.member(), true
 }
@@ -164,8 +172,10 @@ func (m *Machine) onDelivered(ev overlay.Delivered, out *overlay.Effects) {
 		out.Reject(ev.From, messages.ReasonMalformed)
 		return
 	}
+	by := overlay.Peer{Name: ev.ID.Origin, Incarnation: ev.ID.Incarnation}
 	m.fromTree = true
-	m.onUpdate(overlay.Peer{Name: ev.ID.Origin, Incarnation: ev.ID.Incarnation}, up, out)
+	m.lit(by)
+	m.onUpdate(by, up, out)
 	m.fromTree = false
 }
 
@@ -173,6 +183,9 @@ func (m *Machine) onStart(out *overlay.Effects) {
 	m.setSync(out)
 	out.SetTimer(overlay.Timer{Kind: timerMerge}, m.jitter(m.cfg.Merge))
 	out.SetTimer(overlay.Timer{Kind: timerSweep}, sweepEvery)
+	if m.cfg.Partial && m.cfg.Tree {
+		out.SetTimer(overlay.Timer{Kind: timerBeacon}, m.jitter(m.cfg.Merge))
+	}
 	for _, e := range m.table.order {
 		e.changed = m.now
 		if e.status == StatusSuspect {
@@ -208,6 +221,8 @@ func (m *Machine) onFired(t overlay.Timer, out *overlay.Effects) {
 		m.onVisitOver(t.Peer, out)
 	case timerContact:
 		m.call(t.Peer, out)
+	case timerBeacon:
+		m.onBeacon(out)
 	}
 }
 
@@ -245,6 +260,9 @@ func (m *Machine) onCommand(order any, out *overlay.Effects) {
 		next = o.Record
 		next.Peer.Name, next.Peer.Incarnation = m.self.Peer.Name, m.self.Peer.Incarnation
 		next.Generation, next.Version = m.self.Generation, m.self.Version
+	case overlay.Forget:
+		m.forget(o.Contacts, out)
+		return
 	case ForceLeave:
 		if e := m.table.get(o.Name); e != nil && (e.status == StatusDown || e.status == StatusSuspect) {
 			s := e.state()

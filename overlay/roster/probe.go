@@ -3,42 +3,61 @@ package roster
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
 
 // On partial views a member is watched by its neighbors. When all of those are
-// gone with it, at once, nobody misses it. So whenever members are down, each
-// node calls the next in the order of names, more of them the larger the part
-// that is down: every member has somebody who calls it, and what does not answer
+// gone with it, at once, nobody misses it. So whenever members are down, or many
+// are suspect, each node calls the next in the order of names, more of them if
+// most are gone: every member has somebody who calls it, and what does not answer
 // is accused and leads to the next call. Nothing is called while nobody goes
 // down. Between two rounds an accusation has its time.
 
 // maxProbes bounds the members that are called at a time.
 const maxProbes = 8
 
-// probeSoon calls the next members in a moment.
+// manySuspects is the part of all members that must be suspect at a time, one in
+// so many, for others to be called before anyone is down. Our choice.
+const manySuspects = 32
+
+// callers is how many nodes call another within the time of Grace for one that
+// is down, in a large cluster. Our choice.
+const callers = 64
+
+// gone is how many members are suspect, or went down since the last call, and
+// here how many are left.
+func (m *Machine) gone() (gone, here int) {
+	return m.fallen + m.table.doubts, max(1, len(m.table.order)-m.table.tombs-m.table.doubts)
+}
+
+// probeSoon calls the next members in a moment; the fewer of a large cluster are
+// gone, the later.
 func (m *Machine) probeSoon(out *overlay.Effects) {
 	if !m.cfg.Partial || !m.joined || m.leaving {
 		return
 	}
-	if m.fallen++; m.fallen == 1 {
-		wait := m.cfg.Grace
-		if next := m.called.Add(m.cfg.Grace + m.cfg.Suspicion); m.called != 0 {
-			wait = max(wait, next.Sub(m.now))
-		}
-		out.SetTimer(overlay.Timer{Kind: timerProbe}, m.jitter(wait))
+	gone, here := m.gone()
+	wait := m.cfg.Grace * time.Duration(max(1, here/(callers*max(gone, 1))))
+	if next := m.called.Add(m.cfg.Grace + m.cfg.Suspicion); m.called != 0 {
+		wait = max(wait, next.Sub(m.now))
+	}
+	if m.probing == 0 || m.now.Add(2*wait) < m.probing {
+		wait = m.jitter(wait)
+		m.probing = m.now.Add(wait)
+		out.SetTimer(overlay.Timer{Kind: timerProbe}, wait)
 	}
 }
 
 // onProbe calls the next members to which no link stands.
 func (m *Machine) onProbe(out *overlay.Effects) {
-	n := 1 + maxProbes*m.fallen/max(1, len(m.table.order)-m.table.tombs)
-	m.fallen = 0
+	gone, here := m.gone()
+	m.probing, m.fallen = 0, 0
 	if !m.mute() {
 		m.called = max(m.now, 1)
-		m.probe(min(n, maxProbes), out)
+		m.probe(min(1+2*gone/here, maxProbes), out)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -52,11 +53,23 @@ type Record struct {
 	raw []byte // the owner's original bytes, which is how a record travels
 }
 
-// Member is a record with what is known of its owner.
+// Member is a record with what is known of its owner. The record is shared and
+// must not be changed; one that nobody has is empty, not nil.
 type Member struct {
-	Record
+	*Record
 	Status Status
 }
+
+// String is the member on one line: name, generation, version, status, addresses.
+func (m Member) String() string {
+	if m.Record == nil {
+		m.Record = Nobody.Record
+	}
+	return fmt.Sprintf("%s g%d v%d %s %s", m.Peer.Name, m.Generation, m.Version, m.Status, strings.Join(m.Addrs, " "))
+}
+
+// Nobody is the Member of whom nothing is known.
+var Nobody = Member{Record: new(Record)}
 
 // encode makes the bytes in which a record travels. Only its owner does this.
 func (r Record) encode() []byte {
@@ -76,21 +89,21 @@ func (r Record) encode() []byte {
 
 // decodeRecord reads a record that a peer sent and checks it against the
 // limits. The record keeps b.
-func decodeRecord(b []byte) (Record, error) {
+func decodeRecord(b []byte) (*Record, error) {
 	if len(b) > maxRecord {
-		return Record{}, fmt.Errorf("roster: a record of %d bytes; at most %d are allowed", len(b), maxRecord)
+		return nil, fmt.Errorf("roster: a record of %d bytes; at most %d are allowed", len(b), maxRecord)
 	}
 	m := new(messages.RosterRecord)
 	if err := proto.Unmarshal(b, m); err != nil {
-		return Record{}, err
+		return nil, err
 	}
-	r := Record{
+	r := &Record{
 		Peer:       overlay.Peer{Name: m.GetName(), Incarnation: overlay.Incarnation(m.GetIncarnation())},
 		Generation: m.GetGeneration(), Version: m.GetVersion(), Addrs: m.GetAddrs(), Kinds: m.GetKinds(),
 		AppVersion: m.GetAppVersion(), Metadata: m.GetMetadata(), Leaving: m.GetLeaving(), raw: b,
 	}
 	if len(m.GetTags()) > maxTags {
-		return Record{}, fmt.Errorf("roster: %d tags; at most %d are allowed", len(m.GetTags()), maxTags)
+		return nil, fmt.Errorf("roster: %d tags; at most %d are allowed", len(m.GetTags()), maxTags)
 	}
 	for _, t := range m.GetTags() {
 		if r.Tags == nil {

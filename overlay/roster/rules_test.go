@@ -11,7 +11,7 @@ import (
 
 // TestAdmit is the table of docs/protocols/roster.md.
 func TestAdmit(t *testing.T) {
-	holder := Member{Record: Record{Peer: overlay.Peer{Name: "n", Incarnation: 1, Addr: "old:1"}, Generation: 4}}
+	holder := Member{Record: &Record{Peer: overlay.Peer{Name: "n", Incarnation: 1, Addr: "old:1"}, Generation: 4}}
 	with := func(s Status) Member { m := holder; m.Status = s; return m }
 	same, other, moved := holder.Peer, overlay.Peer{Name: "n", Incarnation: 2, Addr: "new:1"}, overlay.Peer{Name: "n", Incarnation: 2, Addr: "old:1"}
 	for _, c := range []struct {

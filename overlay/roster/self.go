@@ -69,7 +69,7 @@ func (m *Machine) refute(from overlay.Peer, s state, out *overlay.Effects) {
 }
 
 // takeOwnName takes a record under our own name.
-func (m *Machine) takeOwnName(from overlay.Peer, r Record, out *overlay.Effects) {
+func (m *Machine) takeOwnName(from overlay.Peer, r *Record, out *overlay.Effects) {
 	s, mine := state{r.Peer.Incarnation, r.Generation, r.Version, StatusAlive}, m.selfState()
 	switch {
 	case s.incarnation == mine.incarnation:

@@ -43,8 +43,8 @@ func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *over
 				m.later(r.Peer.Name, joining, out)
 			}
 		}
-		for _, c := range news.GetClaims() {
-			m.later(c.GetName(), true, out)
+		for _, c := range news.GetClaims() { // who made it has told the tree, too
+			m.later(c.GetName(), false, out)
 		}
 		return
 	}
@@ -58,13 +58,14 @@ func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *over
 // later has news of a member told over the tree in a moment, with others, unless
 // the tree brings them until then: what one neighbor tells, all others of its
 // hear, too, and one word over the tree reaches all. Who was not the contact of a
-// member that joins waits long: it is there in case that the contact is gone.
+// member that joins, or the one who accuses another, waits long: it is there in
+// case that those are gone.
 func (m *Machine) later(name string, soon bool, out *overlay.Effects) {
 	t, list, wait := overlay.Timer{Kind: timerSpare}, m.spare, 3*m.cfg.Grace
 	if soon {
 		t, list, wait = overlay.Timer{Kind: timerSpread}, m.untold, m.cfg.Grace/4
 		if m.spoken != 0 && m.now.Sub(m.spoken) < 2*m.cfg.Grace {
-			wait = m.cfg.Grace // there is much to tell
+			wait = m.cfg.Grace / 2 // there is much to tell
 		}
 	}
 	if len(list) == 0 {

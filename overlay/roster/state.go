@@ -84,22 +84,22 @@ const (
 
 // entry is what the machine keeps of a name: one life, the newest.
 type entry struct {
-	rec       Record // of a tombstone that came as a claim only Peer and the numbers
-	status    Status
+	rec       *Record      // of a tombstone that came as a claim only Peer and the numbers
 	observers []string     // who accused or declared it
 	accused   uint64       // the version accused: only a higher one refutes
 	changed   overlay.Time // when the status became what it is, here or elsewhere
 
-	neighbor bool                  // an overlay has a link to it
-	stage    stage                 // of our own watch over it
-	due      overlay.Time          // when the stage's timer is to fire
-	rounds   int                   // of asking since the link was lost
-	tried    int                   // how often in this stage
-	asked    []string              // names that have not answered yet
-	verdict  *messages.RosterClaim // others have declared it over, we have not yet
+	due     overlay.Time          // when the stage's timer is to fire
+	verdict *messages.RosterClaim // others have declared it over, we have not yet
+	hash    uint64                // its share in the digest
+	rounds  uint16                // of asking since the link was lost
+	tried   uint16                // how often in this stage
 
-	bucket uint32
-	hash   uint64 // its share in the digest
+	// Small ones together: there is an entry for each of many members.
+	status   Status
+	neighbor bool  // an overlay has a link to it
+	stage    stage // of our own watch over it
+	bucket   uint8
 }
 
 func (e *entry) state() state {

@@ -17,6 +17,7 @@ type table struct {
 	order  []*entry // all, by name
 	near   []*entry // the neighbors, by name
 	tombs  int      // entries that are down or left
+	doubts int      // entries that are suspect
 	sums   [buckets]uint64
 }
 
@@ -30,11 +31,19 @@ func (t *table) put(e *entry) {
 	t.byName[name] = e
 	i, _ := slices.BinarySearchFunc(t.order, name, byName)
 	t.order = slices.Insert(t.order, i, e)
-	e.bucket = bucketOf(name)
+	e.bucket = uint8(bucketOf(name))
 	e.hash = hashOf(name, e.state())
 	t.sums[e.bucket] += e.hash
-	if e.status >= StatusDown {
-		t.tombs++
+	t.count(e, 1)
+}
+
+// count adds an entry to the counts by status, or takes it out.
+func (t *table) count(e *entry, n int) {
+	switch {
+	case e.status >= StatusDown:
+		t.tombs += n
+	case e.status == StatusSuspect:
+		t.doubts += n
 	}
 }
 
@@ -46,20 +55,14 @@ func (t *table) remove(e *entry) {
 		t.order = slices.Delete(t.order, i, i+1)
 	}
 	t.sums[e.bucket] -= e.hash
-	if e.status >= StatusDown {
-		t.tombs--
-	}
+	t.count(e, -1)
 }
 
 // change alters an entry and keeps digest and counts.
-func (t *table) change(e *entry, rec Record, s Status) {
-	if e.status >= StatusDown {
-		t.tombs--
-	}
+func (t *table) change(e *entry, rec *Record, s Status) {
+	t.count(e, -1)
 	e.rec, e.status = rec, s
-	if e.status >= StatusDown {
-		t.tombs++
-	}
+	t.count(e, 1)
 	t.sums[e.bucket] -= e.hash
 	e.hash = hashOf(rec.Peer.Name, e.state())
 	t.sums[e.bucket] += e.hash

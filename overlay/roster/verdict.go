@@ -78,8 +78,12 @@ func (m *Machine) takeVerdict(from overlay.Peer, e *entry, c *messages.RosterCla
 func (m *Machine) suspect(e *entry, by []string, version uint64, out *overlay.Effects) {
 	m.table.change(e, e.rec, StatusSuspect)
 	e.observers, e.accused, e.changed = by, version, m.now
-	e.tried, e.asked = 0, nil
+	e.tried = 0
+	delete(m.asked, e)
 	m.watch(e, stageSuspect, m.suspicion()/(tries+1), out)
+	if m.table.doubts >= 4 && m.table.doubts*manySuspects >= len(m.table.order) {
+		m.probeSoon(out)
+	}
 	out.Notify(Suspected{Member: e.member(), By: slices.Clone(by)})
 }
 
@@ -98,6 +102,14 @@ func (m *Machine) remind(e *entry, out *overlay.Effects) {
 	out.Send(e.rec.Peer, &messages.RosterUpdate{Claims: []*messages.RosterClaim{c}})
 }
 
+// repeats reports whether this node tells of a suspicion again. Without a tree
+// each of the observers does, to its own neighbors; over a tree one word reaches
+// all, and the first of them says it once.
+func (m *Machine) repeats(e *entry) bool {
+	self := m.self.Peer.Name
+	return slices.Contains(e.observers, self) && (!m.cfg.Tree || e.tried == 1 && self == slices.Min(e.observers))
+}
+
 // bury ends a life with a verdict s, which may be on a later one of the name
 // than we know, and spreads it.
 func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.Time, why messages.Reason, from overlay.Peer, out *overlay.Effects) {
@@ -111,13 +123,15 @@ func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.T
 	m.table.link(e, false)
 	m.endVisit(e.rec.Peer, out)
 	rec := e.rec
-	if s.incarnation != rec.Peer.Incarnation {
-		rec = Record{Peer: overlay.Peer{Name: rec.Peer.Name, Incarnation: s.incarnation, Addr: addr}, Version: s.version}
+	switch {
+	case s.incarnation != rec.Peer.Incarnation:
+		rec = &Record{Peer: overlay.Peer{Name: rec.Peer.Name, Incarnation: s.incarnation, Addr: addr}, Generation: s.generation, Version: s.version}
 		why = messages.ReasonPastLife
-	} else {
-		dead.Generation = s.generation
+	case s.generation != rec.Generation:
+		later := *rec
+		later.Generation = s.generation
+		rec, dead.Record = &later, &later
 	}
-	rec.Generation = s.generation
 	m.table.change(e, rec, s.status)
 	e.observers, e.accused, e.verdict, e.changed = by, 0, nil, at
 	dead.Status = s.status
@@ -129,19 +143,17 @@ func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.T
 		dead.Status = StatusDown
 		out.Notify(Down{dead, why})
 		if why != messages.ReasonPastLife {
+			m.fallen++
 			m.probeSoon(out)
 		}
 	}
-	// Over a tree one word reaches all: an observer's, or that of whoever heard
-	// it from a neighbor. The others come to the same by themselves.
+	// Over a tree the suspicion has reached all, who come to the same by
+	// themselves. What a neighbor told is told there in case that it has not.
 	switch {
-	case m.cfg.Tree && m.fromTree:
-	case m.cfg.Tree && !slices.Contains(by, m.self.Peer.Name):
-		if from.Name != "" && m.joined {
-			m.later(e.rec.Peer.Name, true, out)
-		}
-	default:
+	case !m.cfg.Tree:
 		m.tell(e, from, out)
+	case !m.fromTree && from.Name != "" && m.joined:
+		m.later(e.rec.Peer.Name, s.status == StatusLeft, out)
 	}
 	m.checkAlone(out)
 }

@@ -111,7 +111,7 @@ func notice(n any) string {
 	case roster.Updated:
 		return fmt.Sprintf("Updated{%s}", tell(n.New))
 	case roster.SelfChanged:
-		return "SelfChanged{" + tell(roster.Member{Record: n.Self}) + "}"
+		return "SelfChanged{" + tell(roster.Member{Record: &n.Self}) + "}"
 	case roster.Joined:
 		return "Joined{via " + n.Via.String() + "}"
 	case roster.JoinFailed:
