@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -27,17 +29,32 @@ type Timing struct {
 	IdleAfter        time.Duration // a data link without traffic is closed; 30 s
 }
 
-func (t Timing) withDefaults() Timing {
-	t.Heartbeat = cmp.Or(t.Heartbeat, time.Second)
-	t.SilentAfter = cmp.Or(t.SilentAfter, 5*time.Second)
-	t.DialTimeout = cmp.Or(t.DialTimeout, 3*time.Second)
-	t.HandshakeTimeout = cmp.Or(t.HandshakeTimeout, 5*time.Second)
-	t.WriteTimeout = cmp.Or(t.WriteTimeout, 10*time.Second)
-	t.BackoffMin = cmp.Or(t.BackoffMin, 100*time.Millisecond)
-	t.BackoffMax = cmp.Or(t.BackoffMax, 5*time.Second)
-	t.IdleAfter = cmp.Or(t.IdleAfter, 30*time.Second)
+// DefaultTiming returns what zero fields mean.
+func DefaultTiming() Timing { return defaultTiming }
+
+// DefaultLimits returns what zero fields mean.
+func DefaultLimits() Limits { return Limits{}.withDefaults() }
+
+// defaultTiming is for nodes in one data center.
+var defaultTiming = Timing{
+	Heartbeat: time.Second, SilentAfter: 5 * time.Second, DialTimeout: 3 * time.Second, HandshakeTimeout: 5 * time.Second,
+	WriteTimeout: 10 * time.Second, BackoffMin: 100 * time.Millisecond, BackoffMax: 5 * time.Second, IdleAfter: 30 * time.Second,
+}
+
+// Or returns the durations with those of d in place of zero ones.
+func (t Timing) Or(d Timing) Timing {
+	t.Heartbeat = cmp.Or(t.Heartbeat, d.Heartbeat)
+	t.SilentAfter = cmp.Or(t.SilentAfter, d.SilentAfter)
+	t.DialTimeout = cmp.Or(t.DialTimeout, d.DialTimeout)
+	t.HandshakeTimeout = cmp.Or(t.HandshakeTimeout, d.HandshakeTimeout)
+	t.WriteTimeout = cmp.Or(t.WriteTimeout, d.WriteTimeout)
+	t.BackoffMin = cmp.Or(t.BackoffMin, d.BackoffMin)
+	t.BackoffMax = cmp.Or(t.BackoffMax, d.BackoffMax)
+	t.IdleAfter = cmp.Or(t.IdleAfter, d.IdleAfter)
 	return t
 }
+
+func (t Timing) withDefaults() Timing { return t.Or(defaultTiming) }
 
 // Limits bounds what peers and applications can make the link layer hold.
 // Zero fields mean defaults.
@@ -72,9 +89,12 @@ type Config struct {
 	Listen    string        // "host:port"; port 0 picks one
 	Advertise []string      // addresses told to peers, best first; empty: the one listened on
 	Channels  []ChannelSpec // besides control and data; one named data replaces the default
+	Overlays  []string      // ids of the overlays that channels may be bound to
+	Rules     []RoutingRule // what travels on which channel unless a send says otherwise
 	Types     *messages.Registry
 	Routing   Policy // to nodes to which no overlay has a link
 	Shortcuts int    // links beyond the overlays that policy Adaptive opens at most, those of peers not counted; 0 means 16
+	MaxHops   int    // links that a way over relays has at most; 0 means 32
 	Limits    Limits
 	Timing    Timing
 	Logger    *slog.Logger // nil: slog.Default
@@ -101,6 +121,15 @@ func (c Config) Validate() error {
 		}
 		need(!seen[ch.Name], fmt.Sprintf("Channels names %q twice", ch.Name))
 		seen[ch.Name] = true
+		need(ch.Overlay == "" || slices.Contains(c.Overlays, ch.Overlay), fmt.Sprintf("Channels binds %q to overlay %q, which this node does not have%s", ch.Name, ch.Overlay, orElse(c.Overlays)))
 	}
 	return errors.Join(errs...)
+}
+
+// orElse names what there is.
+func orElse(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "; it has " + strings.Join(names, ", ")
 }

@@ -15,7 +15,7 @@ type dictionary struct {
 	limit   int
 	types   map[*messages.Type]uint32
 	strings [5]map[string]uint32
-	order   []definition
+	texts   [5][]string    // all that is defined, by table, in the order of ids
 	last    *messages.Type // the type asked for last, and its id
 	lastID  uint32
 	recent  *[64]recentRef // targets asked for of late, by their hash
@@ -24,12 +24,6 @@ type dictionary struct {
 type recentRef struct {
 	text string
 	id   uint32
-}
-
-type definition struct {
-	table uint8
-	id    uint32
-	text  string
 }
 
 // typeRef returns the reference to a type, defining it first if need be; zero
@@ -105,7 +99,7 @@ func (d *dictionary) channel(name string, defs []byte) (uint8, []byte, bool) {
 		m = make(map[string]uint32)
 		d.strings[frame.TableChannel] = m
 	}
-	if len(m) >= MaxChannels {
+	if len(m) >= maxWireChannels {
 		return 0, defs, false
 	}
 	id := uint32(len(m) + 2)
@@ -114,14 +108,32 @@ func (d *dictionary) channel(name string, defs []byte) (uint8, []byte, bool) {
 }
 
 func (d *dictionary) define(defs []byte, table uint8, id uint32, text string) []byte {
-	d.order = append(d.order, definition{table, id, text})
+	d.texts[table] = append(d.texts[table], text)
 	return frame.AppendDefine(defs, table, id, text)
+}
+
+// firstID is the id of a table's first definition.
+func firstID(table int) int {
+	if table == int(frame.TableChannel) {
+		return 2
+	}
+	return 1
 }
 
 // replay writes every definition again, for a new link.
 func (d *dictionary) replay(dst []byte) []byte {
-	for _, def := range d.order {
-		dst = frame.AppendDefine(dst, def.table, def.id, def.text)
+	for table, texts := range d.texts {
+		for i, text := range texts {
+			dst = frame.AppendDefine(dst, uint8(table), uint32(firstID(table)+i), text)
+		}
 	}
 	return dst
+}
+
+// text returns what an id of a table stands for; "" if nothing.
+func (d *dictionary) text(table uint8, id uint32) string {
+	if i := int(id) - firstID(int(table)); i >= 0 && i < len(d.texts[table]) {
+		return d.texts[table][i]
+	}
+	return ""
 }

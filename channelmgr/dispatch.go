@@ -41,43 +41,60 @@ func (r *Registry) bindSender(pid *actor.PID, channel string) *actor.PID {
 	return pid
 }
 
-// receive hands a message to the application's layer. A panic there ends
-// nothing but that message.
-func (r *Registry) receive(m *Incoming) (why messages.Reason) {
-	f := r.intercept.Load()
-	if f == nil {
-		return r.post(m)
+// receive hands a message to the application's layer, unless its target has no
+// room: then it reports false. A panic there ends nothing but that message.
+func (r *Registry) receive(m *Incoming) (why messages.Reason, ok bool) {
+	if f := r.intercept.Load(); f != nil {
+		if v := r.verdict(*f, m); v != Pass {
+			return r.carryOut(v, m), true
+		}
 	}
+	return r.post(m, false)
+}
+
+func (r *Registry) verdict(f func(Packet) Verdict, m *Incoming) Verdict {
 	p := Packet{From: m.Session.peer.Name, To: r.Self().Name, Channel: m.Channel, Target: m.Target.ID, Msg: m.Msg}
 	if t, err := r.cfg.Types.Of(m.Msg); err == nil {
 		p.Type = t.Name
 	}
-	v := (*f)(p)
-	if v == Pass {
-		return r.post(m)
-	}
-	kept := *m // m is the reader's, and changes
-	kept.Target = &Target{ID: m.Target.ID}
-	return r.judge(v, func() messages.Reason { return r.post(&kept) })
+	return f(p)
 }
 
-func (r *Registry) post(m *Incoming) (why messages.Reason) {
+func (r *Registry) carryOut(v Verdict, m *Incoming) messages.Reason {
+	kept := *m // m is the reader's, and changes
+	kept.Target = &Target{ID: m.Target.ID}
+	return r.judge(v, func() messages.Reason {
+		why, _ := r.post(&kept, true)
+		return why
+	})
+}
+
+// post posts a message; with wait, when its target has room.
+func (r *Registry) post(m *Incoming, wait bool) (why messages.Reason, ok bool) {
 	rc := r.receiver.Load()
 	if rc == nil {
-		return messages.ReasonStopped
+		return messages.ReasonStopped, true
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			r.count("receive_panics")
 			r.log.Error("delivering a message panicked", "target", m.Target.ID, "panic", fmt.Sprint(p))
-			why = messages.ReasonInternal
+			why, ok = messages.ReasonInternal, true
 		}
 	}()
-	return (*rc).Receive(m)
+	if !wait {
+		if p, patient := (*rc).(Patient); patient {
+			return p.TryReceive(m)
+		}
+	}
+	return (*rc).Receive(m), true
 }
 
 func (r *Registry) undelivered(u Undelivered) {
 	r.counters.undelivered(u.Reason)
+	if u.Remote || u.Reason != messages.ReasonOverflow { // what did not fit was counted where it was dropped
+		r.channelCounters(u.Channel).drop(u.Reason)
+	}
 	if rc := r.receiver.Load(); rc != nil {
 		(*rc).Undelivered(u)
 	}
@@ -85,6 +102,7 @@ func (r *Registry) undelivered(u Undelivered) {
 
 func (r *Registry) lost(l Loss) {
 	r.counters.add("lost")
+	r.channelCounters(l.Channel).drops(messages.ReasonLost, l.To-l.From)
 	if rc := r.receiver.Load(); rc != nil {
 		(*rc).Lost(l)
 	}
@@ -111,7 +129,7 @@ func (r *Registry) overlayInbound(s *Session, o frame.Overlay) {
 }
 
 func (r *Registry) toHost(s *Session, host *actor.PID, o frame.Overlay) {
-	if r.backlog.Add(1) > int64(r.cfg.Limits.ControlBacklog) {
+	if r.backlog.Add(1) > int64(r.limits().ControlBacklog) {
 		r.backlog.Add(-1)
 		r.count("overlay_overflow")
 		return
@@ -133,7 +151,7 @@ func (r *Registry) controlInbound(s *Session, c frame.Control) {
 		r.count("control_unbound")
 		return
 	}
-	if r.backlog.Add(1) > int64(r.cfg.Limits.ControlBacklog) {
+	if r.backlog.Add(1) > int64(r.limits().ControlBacklog) {
 		r.backlog.Add(-1)
 		r.count("overlay_overflow")
 		return

@@ -29,7 +29,7 @@ func (r *Registry) hello(control bool, index uint8, expect string) handshake.Hel
 	self := r.Self()
 	h := handshake.Hello{
 		Class: handshake.Bulk, Index: index, Cluster: r.cfg.Cluster, Name: self.Name, Incarnation: self.Incarnation,
-		Generation: r.Generation(), Expect: expect, MaxMessage: uint32(r.cfg.Limits.MaxMessage), Codecs: []string{"protobuf", "bytes"},
+		Generation: r.Generation(), Expect: expect, MaxMessage: uint32(r.limits().MaxMessage), Codecs: []string{"protobuf", "bytes", codecNames[S2], codecNames[Zstd]},
 	}
 	h.Addrs = append([]string{self.Addr}, r.cfg.Advertise...)
 	if len(r.cfg.Advertise) > 0 {
@@ -70,6 +70,7 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 	case <-ctx.Done():
 		return nil, &handshake.Error{Reason: messages.ReasonTimeout, Err: ctx.Err()}
 	}
+	further := r.lifeSession(lifeOf(a.peer)) != nil
 	conn, sec, err := net.Conn(nil), r.cfg.Security, error(nil)
 	if a.relayed {
 		sec = r.overRelays
@@ -107,8 +108,8 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 		c.settled()
 	}
 	l, why := r.register(&link{
-		id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known,
-	}, peer, theirs.Generation)
+		id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known, further: further,
+	}, peer, theirs)
 	if why != "" {
 		_ = st.Close()
 		return nil, &handshake.Error{Reason: why, Err: fmt.Errorf("a link to %q is not kept", peer.Name)}
@@ -172,8 +173,19 @@ func (r *Registry) welcome(conn net.Conn, relayed bool) {
 	if relayed {
 		sec = r.overRelays
 	}
-	decide := func(h handshake.Hello, _ net.Addr) (handshake.Hello, handshake.Answer) { return r.decide(h, relayed) }
+	further := false
+	decide := func(h handshake.Hello, _ net.Addr) (handshake.Hello, handshake.Answer) {
+		further = r.lifeSession(lifeOf(h.Peer())) != nil
+		return r.decide(h, relayed)
+	}
 	st, theirs, answer, err := handshake.Accept(ctx, conn, sec, r.cfg.Cluster, decide)
+	if theirs.Class == handshake.Look { // it was answered, and is nobody's link
+		r.count("handshake_look")
+		if err == nil {
+			_ = st.Close()
+		}
+		return
+	}
 	if err != nil {
 		he := new(handshake.Error)
 		errors.As(err, &he)
@@ -187,8 +199,8 @@ func (r *Registry) welcome(conn net.Conn, relayed bool) {
 		c.settled()
 	}
 	l, why := r.register(&link{
-		id: r.nextLink.Add(1), index: theirs.Index, control: theirs.Class == handshake.Control, relayed: relayed, stream: st, known: answer.Known,
-	}, theirs.Peer(), theirs.Generation)
+		id: r.nextLink.Add(1), index: theirs.Index, control: theirs.Class == handshake.Control, relayed: relayed, stream: st, known: answer.Known, further: further,
+	}, theirs.Peer(), theirs)
 	if why != "" {
 		_ = st.Close()
 		return
@@ -236,6 +248,9 @@ func (r *Registry) decide(h handshake.Hello, relayed bool) (handshake.Hello, han
 		}
 		known = k
 	}
+	if h.Class == handshake.Look {
+		return mine, handshake.Answer{Known: known}
+	}
 	if dialing && smaller {
 		return refuse(messages.ReasonDuplicate, known, "a dial from here is on its way")
 	}
@@ -265,7 +280,9 @@ func (s *Session) linkAt(control bool, index uint8) *link {
 // register gives a fresh link its place in the session, or says why it is not
 // kept. Of two links for one place the one dialed by the smaller (name,
 // incarnation) stays; of two by the same side the newer.
-func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*link, messages.Reason) {
+func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) (*link, messages.Reason) {
+	generation := theirs.Generation
+	l.packs.understands(theirs.Codecs)
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -274,6 +291,10 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 	if r.blocked[peer.Name] {
 		r.mu.Unlock()
 		return nil, messages.ReasonDisconnected
+	}
+	if l.further && r.lives[lifeOf(peer)] == nil { // declared down since: this does not bring it back
+		r.mu.Unlock()
+		return nil, messages.ReasonDown
 	}
 	s := r.ensure(peer, generation)
 	if s.Generation() > generation {
@@ -293,11 +314,11 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 		why = cmp.Or(s.ended, messages.ReasonClosed)
 	case !l.control && s.control == nil:
 		why = messages.ReasonRefused
-	case len(s.links) >= r.cfg.Limits.MaxLinksPerPeer && old == nil && !l.control:
+	case len(s.links) >= r.limits().MaxLinksPerPeer && old == nil && !l.control:
 		why = messages.ReasonLimit
 	case old != nil && !old.failed.Load() && !old.relayed && l.relayed:
 		why = messages.ReasonDuplicate // what needs no relay stays
-	case !l.control && s.control.relayed != l.relayed:
+	case !l.control && (s.control.relayed != l.relayed || l.relayed && l.index == relayIndex):
 		why = messages.ReasonRefused
 	case old != nil && !old.failed.Load() && old.relayed == l.relayed && fromSmaller(old) && !fromSmaller(l) && r.now()-old.since < r.cfg.Timing.HandshakeTimeout:
 		why = messages.ReasonDuplicate
@@ -310,6 +331,7 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 		if l.control {
 			s.control = l
 		} else {
+			l.shy.Store(!l.dialed)
 			if s.links == nil {
 				s.links = make(map[uint8]*link)
 			}
@@ -322,16 +344,26 @@ func (r *Registry) register(l *link, peer overlay.Peer, generation uint64) (*lin
 	if why != "" {
 		return nil, why
 	}
-	orderly := old != nil && old.relayed && !l.relayed && !old.failed.Load()
-	if old != nil && !orderly {
+	// The one before ends in order if it lives: then all that was written on it
+	// arrives. Of two that both sides dialed at once that is true as well.
+	orderly := old != nil && !old.failed.Load() && (old.relayed && !l.relayed ||
+		!l.control && (old.leaving.Load() || old.dialed != l.dialed && r.now()-old.since < r.cfg.Timing.HandshakeTimeout))
+	var rest []segment
+	switch {
+	case old == nil:
+	case !orderly:
 		old.fail(messages.ReasonDuplicate, nil)
+	case !l.control:
+		rest = s.leave(old)
 	}
 	if l.index >= MaxLanes { // a named channel's: perhaps bulk
 		l.stream.Pace()
 	}
-	s.carry(l)
+	if !l.shy.Load() {
+		s.carry(l)
+	}
 	if orderly {
-		old.retire()
+		old.retire(rest)
 	}
 	return l, ""
 }
@@ -343,16 +375,42 @@ func (s *Session) carry(l *link) {
 	defer s.carrying.Unlock()
 	s.mu.Lock()
 	p, last := s.pipes[l.index], s.links[l.index]
-	if l.control {
+	switch {
+	case l.control:
 		if p, last = s.ctl, s.control; last == l {
 			s.direct.Store(!l.relayed)
 			s.linked.Store(true)
+			s.reportAnew.Store(true)
+			s.retell.Store(true)
 		}
+	case last == l && l.dialed:
+		p = s.pipe(l.index) // to greet on it
 	}
 	s.mu.Unlock()
 	if p != nil && last == l {
 		p.attach(l)
 	}
+}
+
+// leave takes a data link that ends in order away from its pipe, and returns what
+// is left of a message that was written in part.
+func (s *Session) leave(l *link) (rest []segment) {
+	s.mu.Lock()
+	l.leaving.Store(true)
+	p := s.pipes[l.index]
+	s.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.link == l {
+		for _, ln := range p.lanes {
+			rest = ln.takeOrphans(rest)
+		}
+	}
+	p.lose(l)
+	return rest
 }
 
 // detach takes a link away from the pipe that it carries. It reports whether

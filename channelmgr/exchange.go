@@ -14,16 +14,22 @@ import (
 // Outgoing is one message for an actor on another node. Session.Send reads it
 // and keeps nothing of it but Msg's encoding.
 type Outgoing struct {
-	Channel       string            // "" means data
+	Channel       string            // "" means as rules, bound types and Reply say
+	Reply         string            // the channel of the message that this one answers
+	Urgency       Priority          // what rules by urgency look at
 	Target        string            // id of the actor at the destination
 	TargetRequest uint32            // request id of the target PID
 	Key           string            // partition key; "" means Target
 	Sender        *actor.PID        // who is answered; nil, of this node or of another
 	Header        map[string]string // message headers
 	Msg           any               // the message
+	Ack           bool              // at least once, whatever the channel's delivery is: on its twin, if need be
+	Label         string            // causal label: in causal order with all messages of the label on the channel, or its twin; see ChannelSpec
+	Receipt       chan<- Receipt    // told what became of the message, if Send returns no error; has room for one; implies Ack
 	System        bool              // Msg is a system message of protoactor
 	NoBlock       bool              // the caller is a runtime goroutine: use the reserved room, never wait
 	Timeout       time.Duration     // not in the mailbox by then: undelivered; 0 for none; millisecond resolution
+	Cancel        <-chan struct{}   // closed when waiting for room is to end; may be nil
 	Wait          time.Duration     // longest wait for room in the queue; 0 means the channel's BlockTimeout
 
 	hash uint64 // of Target
@@ -105,6 +111,21 @@ type Loss struct {
 	Slot      uint8
 	From, To  uint64 // sequence numbers [From, To)
 	Confirmed bool   // the peer said that they did not arrive; otherwise nobody knows
+}
+
+// Release tells that a node's end has released messages of a causal order.
+type Release struct {
+	Session *Session // with that node
+	Channel string
+	GivenUp int // messages to it that are not known to have arrived, and hold up no others any more
+	Waited  int // messages from it that waited here for others of its, and do so no more
+}
+
+// Stall is a sender that waits for room: the peer takes nothing, or too slowly.
+type Stall struct {
+	Session *Session
+	Channel string
+	For     time.Duration
 }
 
 // Newcomer is what an admission rule is asked about: a peer that shook hands

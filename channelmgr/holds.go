@@ -3,6 +3,7 @@ package channelmgr
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -28,6 +29,9 @@ type wait struct {
 	peer   overlay.Peer
 	owners []string
 	dial   uint64 // the attempt in progress; 0 none: the peer is expected to dial
+
+	refusals int           // dials refused because the peer dials or has a link
+	until    time.Duration // when that is no reason to try again any more
 }
 
 func (h *holds) init() {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	_ "google.golang.org/protobuf/types/known/structpb"
@@ -23,11 +24,14 @@ import (
 type member struct {
 	t    *testing.T
 	node *node
+	tr   transport.Transport
 	ctl  *handshake.Stream
 }
 
-func hostile(t *testing.T, n *node) *member {
-	m := &member{t: t, node: n}
+func hostile(t *testing.T, n *node) *member { return memberOver(t, n, transport.TCP{}) }
+
+func memberOver(t *testing.T, n *node, tr transport.Transport) *member {
+	m := &member{t: t, node: n, tr: tr}
 	m.ctl = m.link(handshake.Control, 0)
 	require.Eventually(t, func() bool { s := n.reg.Session("evil"); return s != nil && s.Linked() }, 10*time.Second, time.Millisecond)
 	return m
@@ -39,7 +43,7 @@ func (m *member) link(class handshake.Class, index uint8) *handshake.Stream {
 	require.NoError(m.t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	conn, err := transport.TCP{}.Dial(ctx, m.node.reg.Self().Addr)
+	conn, err := m.tr.Dial(ctx, m.node.reg.Self().Addr)
 	require.NoError(m.t, err)
 	st, _, _, err := handshake.Dial(ctx, conn, sec, handshake.Hello{Class: class, Index: index, Cluster: "c", Name: "evil", Incarnation: 666, Generation: 1, Addrs: []string{"127.0.0.1:1"}, MaxMessage: 1 << 20})
 	require.NoError(m.t, err)
@@ -76,9 +80,23 @@ func piece(seq uint64, body []byte) []byte {
 	return b
 }
 
+// packed packs frames.
+func packed(b []byte) []byte {
+	out := append(frame.AppendPacked(nil, frame.PackS2, len(b)), s2.Encode(nil, b)...)
+	frame.Finish(out, 0)
+	return out
+}
+
+// s2Bomb is 28 bytes of s2 that say they are 64 MiB.
+func s2Bomb() []byte {
+	out := append(frame.AppendPacked(nil, frame.PackS2, 1000), s2.Encode(nil, make([]byte, 64<<20))...)
+	frame.Finish(out, 0)
+	return out
+}
+
 // Each violation of the protocol ends one link, with a counted reason; the node
 // and its other sessions carry on.
-func TestHostileMember(t *testing.T) {
+func TestP30HostileMember(t *testing.T) {
 	session := frame.AppendSession(nil, frame.Session{Epoch: 1})
 	str := "google.protobuf.StringValue"
 	for name, k := range map[string]struct {
@@ -103,6 +121,10 @@ func TestHostileMember(t *testing.T) {
 		"piece of nothing":        {handshake.Bulk, piece(1, []byte("x")), messages.ReasonBadFrame},
 		"split beyond the limit":  {handshake.Bulk, data(frame.Data{Channel: 1, Seq: 1, Type: str, Target: "x", Fragment: true, Total: 1 << 31}, []byte("x")), messages.ReasonOversize},
 		"split shorter than said": {handshake.Bulk, append(data(frame.Data{Channel: 1, Seq: 1, Type: str, Target: "x", Fragment: true, Total: 3}, []byte("x")), piece(1, []byte("too long"))...), messages.ReasonBadFrame},
+		"packed on control":       {handshake.Control, packed(frame.AppendClose(nil, frame.Close{})), messages.ReasonBadFrame},
+		"packed in packed":        {handshake.Bulk, packed(packed(frame.AppendClose(nil, frame.Close{}))), messages.ReasonBadFrame},
+		"half a frame packed":     {handshake.Bulk, packed([]byte{0, 0, 0, 9, 1, 0, 0}), messages.ReasonBadFrame},
+		"packed bomb":             {handshake.Bulk, s2Bomb(), messages.ReasonBadFrame},
 		"half a frame":            {handshake.Bulk, nil, messages.ReasonReset},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +155,7 @@ func TestHostileMember(t *testing.T) {
 }
 
 // What cannot be decoded is answered, the link goes on.
-func TestHostileBodies(t *testing.T) {
+func TestP30HostileBodies(t *testing.T) {
 	a := start(t, "a", transport.TCP{}, handshake.ModeInsecure)
 	m := hostile(t, a)
 	st := m.link(handshake.Bulk, 0)
@@ -165,7 +187,7 @@ func TestHostileBodies(t *testing.T) {
 
 // Sockets that say nothing hold neither memory nor a place for long: a real
 // peer joins beside thousands of them.
-func TestIdleSockets(t *testing.T) {
+func TestP30IdleSockets(t *testing.T) {
 	a := start(t, "a", transport.TCP{}, handshake.ModeSecret, func(c *channelmgr.Config) {
 		c.Timing.HandshakeTimeout = 300 * time.Millisecond
 	})

@@ -1,7 +1,9 @@
 package channelmgr
 
 import (
+	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -13,7 +15,9 @@ import (
 
 // inbound is the receiving side of a channel from one peer.
 type inbound struct {
-	name  string
+	name  string        // on the wire
+	base  string        // of the channel
+	epoch atomic.Uint64 // of the peer's session that the flows are of
 	mu    sync.Mutex
 	flows [Slots]*inFlow // made on first use
 }
@@ -24,7 +28,16 @@ type inFlow struct {
 	mu       sync.Mutex
 	rx       flow.Receiver
 	reported uint64    // next, as last reported to the sender
+	arrived  uint64    // the next to arrive, as last reported
+	rejected uint64    // messages that arrived and could not be delivered
+	parked   numbers   // those that wait to be posted
+	inbox    *inbox    // where; nil until something has to wait
+	window   uint64    // of the sender, after something had to wait; 0: flowWindow
+	due      bool      // a report is due now
+	owing    bool      // the reader reports when it has read what has come
 	whole    *assembly // a split message of which pieces are missing
+
+	got, gotBytes, doubles uint64 // messages that came, their bytes, and those that had come before
 }
 
 // assembly gathers a split message. It owns what it keeps.
@@ -36,6 +49,16 @@ type assembly struct {
 	body  []byte
 	buf   *body // body's memory, pooled; nil for a whole message that is held
 	m     Incoming
+}
+
+// lend makes a message that is the memory itself, if it is of a type that gives
+// memory back, and fills most of it.
+func (a *assembly) lend() {
+	if a.buf != nil && a.typ != nil && a.typ.Lends() && 2*len(a.body) >= cap(a.body) {
+		a.buf.b = a.body
+		a.m.Msg = messages.Lend(a.body[:len(a.body):len(a.body)], a.buf)
+		a.buf = nil
+	}
 }
 
 // release gives the memory back: the message was decoded from it.
@@ -58,6 +81,21 @@ func (c *inbound) flow(slot uint8) *inFlow {
 	return f
 }
 
+// anew returns the receiving side of the channel for new flows. What is parked of
+// the old ones goes before theirs.
+func (c *inbound) anew(epoch uint64) *inbound {
+	n := &inbound{name: c.name, base: c.base}
+	n.epoch.Store(epoch)
+	c.used(func(slot uint8, f *inFlow) {
+		f.mu.Lock()
+		if f.inbox != nil { // something may wait there, perhaps of flows before these
+			n.flows[slot] = &inFlow{inbox: f.inbox}
+		}
+		f.mu.Unlock()
+	})
+	return n
+}
+
 // used calls f for each flow that exists.
 func (c *inbound) used(f func(slot uint8, fl *inFlow)) {
 	c.mu.Lock()
@@ -70,18 +108,29 @@ func (c *inbound) used(f func(slot uint8, fl *inFlow)) {
 	}
 }
 
-// inbound returns the receiving side of a channel of the peer; nil when the
-// peer names more channels than the protocol carries.
-func (s *Session) inbound(name string) *inbound {
+// inbound returns the receiving side of a channel of the peer, or an error that
+// ends the link on which it was named.
+func (s *Session) inbound(name string) (*inbound, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.in[name]
-	if c == nil && len(s.in) < MaxChannels+2 {
-		c = &inbound{name: name}
+	switch {
+	case c != nil:
+	case s.parted:
+		return nil, errParted
+	case len(s.in) >= maxWireChannels+2:
+		return nil, badFrame(messages.ReasonLimit, "more channels than the protocol carries")
+	default:
+		c = &inbound{name: name, base: baseName(name)}
+		c.epoch.Store(s.inEpoch)
 		s.in[name] = c
 	}
-	return c
+	return c, nil
 }
+
+// errParted ends a link that begins something on a session that has ended here:
+// a later session with the same life has the flows.
+var errParted = &frameError{reason: messages.ReasonDown, err: errors.New("a link of a session that has ended here")}
 
 func (s *Session) inbounds() []*inbound {
 	s.mu.Lock()
@@ -91,44 +140,6 @@ func (s *Session) inbounds() []*inbound {
 		list = append(list, c)
 	}
 	return list
-}
-
-// report sends the sender of a flow what has arrived. f.mu is held.
-func (s *Session) report(channel string, slot uint8, f *inFlow) {
-	u := f.rx.Update(flowWindow)
-	f.reported = u.Next
-	ctl := s.ctl
-	ctl.frames(func(dst []byte) []byte {
-		id, defs, ok := ctl.dict.channel(channel, ctl.defs)
-		ctl.defs = defs
-		if !ok {
-			return dst
-		}
-		return frame.AppendFlowUpdate(dst, frame.FlowUpdate{Channel: id, Slot: slot, Next: u.Next, Credit: u.Credit, Lost: u.Lost})
-	})
-}
-
-// flowWindow is how many messages of one flow may be on their way. Since a
-// plain actor's mailbox is unbounded, credit returns when a message is
-// posted; the window bounds what a stalled reader can leave unconfirmed.
-const flowWindow = 1 << 16
-
-// reportAll reports the flows that moved since their last report. It runs on
-// the manager's tick; a flow whose message is being posted is left for the
-// next.
-func (s *Session) reportAll(now overlay.Time) {
-	for _, c := range s.inbounds() {
-		c.used(func(slot uint8, f *inFlow) {
-			if !f.mu.TryLock() {
-				return
-			}
-			f.rx.Expire(now)
-			if f.rx.Next() != f.reported {
-				s.report(c.name, slot, f)
-			}
-			f.mu.Unlock()
-		})
-	}
 }
 
 // drained is called when a link's reader has ended: flows that it carried may
@@ -154,6 +165,8 @@ type inTables struct {
 	channels []*inbound   // by id, as far as they are defined
 	busy     bool         // more than heartbeats came with the last read
 	ahead    int          // bytes of further frames that have arrived
+	packed   bool         // within a packed frame
+	owed     []owedReport // reports that are asked for
 	data     frame.Data   // the reader's
 	m        Incoming     // the reader's
 	loose    Target       // for a target that is not interned

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/maquis-go/maquis/channelmgr/frame"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
 	"github.com/maquis-go/maquis/messages"
 )
@@ -28,6 +29,7 @@ type link struct {
 	relayed  bool   // over a circuit
 	contact  string // the address dialed for a contact
 	known    uint64 // see overlay.LinkUp
+	further  bool   // there was a session with the peer's life when it was begun
 	stream   *handshake.Stream
 	since    time.Duration
 	previous *link // the link of the same index before this one; must be drained first
@@ -39,12 +41,18 @@ type link struct {
 	writers             sync.WaitGroup
 	segs                []segment // the writer's
 	bufs                [][]byte  // the writer's
+	packs               packing   // the writer's
 
 	once   sync.Once
 	why    messages.Reason // valid once failed
 	detail error
 	failed atomic.Bool
 	closed atomic.Bool // a Close was written
+
+	epoch     uint64      // of the peer's session, once that is known; with s.mu
+	shy       atomic.Bool // nothing is written on it before something comes: who dialed it may still refuse it
+	leaving   atomic.Bool // nobody begins to write on it any more; set with s.mu
+	finishing sync.Once
 
 	in inTables
 }
@@ -56,6 +64,7 @@ func (l *link) fail(why messages.Reason, err error) {
 		l.failed.Store(true)
 		l.s.r.counters.linkEnded(why)
 		_ = l.stream.Close()
+		l.s.unpark()
 		if !l.started.Load() {
 			l.start() // so that what waits for the end is told
 		}
@@ -109,6 +118,7 @@ func (l *link) serve(rb *readBuffer, tracked bool) {
 			l.fail(reasonOf(err), err)
 		}
 	}
+	l.payReports()
 	l.s.drained(l)
 	close(l.done)
 	r.linkEnded(l)
@@ -118,15 +128,36 @@ func (l *link) serve(rb *readBuffer, tracked bool) {
 }
 
 // retire ends a link in order, after another has taken its place: what was
-// written is brought to the peer, which does the same.
-func (l *link) retire() {
+// written, and what is left of a message that was written in part, is brought to
+// the peer, which does the same.
+func (l *link) retire(rest []segment) {
 	go func() {
-		if l.writeClose(messages.ReasonClosed) {
-			l.armWrite()
-			_ = l.stream.Flush()
-		}
+		l.finish(rest)
 		_ = l.stream.SetReadDeadline(time.Now().Add(l.s.r.cfg.Timing.WriteTimeout))
 	}()
+}
+
+// finish writes the last on a link that nobody else begins to write on any more,
+// after what is being written: the rest of what was written in part, and the
+// Close. It returns when that is written, whoever began with it.
+func (l *link) finish(rest []segment) {
+	l.finishing.Do(func() {
+		if !l.closed.CompareAndSwap(false, true) {
+			return
+		}
+		l.writers.Wait()
+		bufs := make(net.Buffers, 0, len(rest)+1)
+		for i := range rest {
+			bufs = append(bufs, rest[i].b)
+		}
+		l.armWrite()
+		if _, err := l.stream.WriteBuffers(append(bufs, frame.AppendClose(nil, frame.Close{Reason: messages.ReasonClosed}))); err != nil {
+			l.fail(reasonOf(err), err)
+		}
+		for i := range rest {
+			rest[i].release()
+		}
+	})
 }
 
 // releaseSegs gives back the memory of what was written.

@@ -173,12 +173,10 @@ func (l *link) sendClose(why messages.Reason) {
 }
 
 // writeClose writes the one Close of a link, of which nobody makes use any
-// more, after what is being written. It reports whether some of it is kept.
-func (l *link) writeClose(why messages.Reason) (kept bool) {
-	if !l.closed.CompareAndSwap(false, true) {
-		return false
+// more, after what is being written, as far as that does not block.
+func (l *link) writeClose(why messages.Reason) {
+	if l.closed.CompareAndSwap(false, true) {
+		l.writers.Wait()
+		_, _ = l.stream.TryWrite(frame.AppendClose(nil, frame.Close{Reason: why}))
 	}
-	l.writers.Wait()
-	n, err := l.stream.TryWrite(frame.AppendClose(nil, frame.Close{Reason: why}))
-	return err == nil && n > 0
 }

@@ -25,10 +25,12 @@ type manager struct {
 	r        *Registry
 	failures map[dataLink]int // dials that failed in a row
 	relaying map[life]bool    // sessions that are being opened over relays
-	relayed  map[life]bool    // whether the last attempt of a session that does not stand yet was so
-	measures []measure        // round trips that are asked for
-	stop     context.CancelFunc
-	lastTick time.Duration
+	// Data links on circuits that are being dialed anew, off them.
+	straightening map[dataLink]bool
+	relayed       map[life]bool // whether the last attempt of a session that does not stand yet was so
+	measures      []measure     // round trips that are asked for
+	stop          context.CancelFunc
+	lastTick      time.Duration
 }
 
 // dataLink names a data link of a session, or with control its control link.
@@ -42,7 +44,7 @@ type dataLink struct {
 // runs per registry; it registers itself with SetManager.
 func ManagerProps(r *Registry) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), relayed: make(map[life]bool)}
+		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), straightening: make(map[dataLink]bool), relayed: make(map[life]bool)}
 	})
 }
 
@@ -252,7 +254,9 @@ func (m *manager) onEstablished(msg *messages.LinkEstablished) {
 func (m *manager) established(l *link) {
 	if !l.control {
 		delete(m.failures, dataLink{life: lifeOf(l.s.peer), index: l.index})
+		delete(m.straightening, dataLink{life: lifeOf(l.s.peer), index: l.index})
 		l.start()
+		l.s.tellChannels("")
 		return
 	}
 	k := lifeOf(l.s.peer)
@@ -346,14 +350,24 @@ func (m *manager) onFailed(msg *messages.LinkFailed) {
 		h.mu.Unlock()
 		return
 	}
+	now := m.r.now()
 	if why == messages.ReasonDuplicate {
-		// The peer's own dial is on its way here; if it is not here by the time
-		// a handshake may take, the owners are told that it came to nothing.
-		w.dial = 0
+		// The peer's own dial is on its way here, or the peer has not noticed yet
+		// that its link is gone. Either may come to nothing: after a while that
+		// grows it is tried again, for as long as a handshake may take.
+		if w.dial, w.refusals = 0, w.refusals+1; w.refusals == 1 {
+			w.until = now + m.r.cfg.Timing.HandshakeTimeout
+		}
 		h.mu.Unlock()
-		m.later(m.r.cfg.Timing.HandshakeTimeout, &messages.LinkFailed{
+		m.later(m.r.cfg.Timing.BackoffMin<<min(w.refusals-1, 10), &messages.LinkFailed{
 			Peer: msg.GetPeer(), Control: true, Reason: string(messages.ReasonTimeout),
 		})
+		return
+	}
+	if w.dial == 0 && now < w.until {
+		peer = w.peer
+		h.mu.Unlock()
+		m.dial(&attempt{peer: peer, control: true})
 		return
 	}
 	delete(h.waiting, k)
@@ -376,8 +390,14 @@ func (m *manager) later(d time.Duration, msg any) {
 // onOpenLink dials a data link, or the session first.
 func (m *manager) onOpenLink(peer overlay.Peer, index uint8) {
 	s := m.r.lifeSession(lifeOf(peer))
-	if s == nil || s.linkAt(false, index) != nil {
-		return // reopened when that link has ended
+	if s == nil {
+		return
+	}
+	if s.linkAt(false, index) != nil { // reopened when that link has ended
+		if s.Direct() {
+			m.straighten(s)
+		}
+		return
 	}
 	if !s.Linked() {
 		m.reach(s)
@@ -387,6 +407,10 @@ func (m *manager) onOpenLink(peer overlay.Peer, index uint8) {
 	p := s.pipes[index]
 	s.mu.Unlock()
 	if p == nil {
+		return
+	}
+	if index == relayIndex && !s.Direct() {
+		p.dropRelays()
 		return
 	}
 	p.mu.Lock()
@@ -428,6 +452,7 @@ func (m *manager) dataFailed(peer overlay.Peer, index uint8) {
 		p.mu.Unlock()
 	}
 	k := dataLink{life: lifeOf(peer), index: index}
+	delete(m.straightening, k)
 	m.failures[k]++
 	wait := m.r.cfg.Timing.BackoffMin << min(m.failures[k]-1, 10)
 	wait = min(wait, m.r.cfg.Timing.BackoffMax)
@@ -439,6 +464,7 @@ func (m *manager) onEnded(msg *messages.LinkEnded) {
 	s := m.r.lifeSession(lifeOf(peer))
 	if !msg.GetControl() {
 		if s != nil {
+			s.tellChannels(messages.Reason(msg.GetReason()))
 			m.reopen(s)
 		}
 		return

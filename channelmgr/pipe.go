@@ -40,13 +40,17 @@ type pipe struct {
 	link    *link // the carrier; nil while there is none
 	busy    *link // the link that is being written to, if any
 	carried bool  // there was a carrier before
+	keeping bool  // some lanes keep what they have written
 	opening bool  // the manager was asked for a link
 	dialing int   // the manager's: 1 while a dial is in progress
 	ended   messages.Reason
 	roomy   chan struct{} // closed when room appears; nil when nobody waits
 	last    time.Duration // end of the last write
 	turn    int
-	head    frame.Data // scratch for encoding
+	writing int              // bytes that were taken last
+	packs   Compression      // of the lane that was taken from last
+	stats   *channelCounters // its channel's
+	head    frame.Data       // scratch for encoding
 }
 
 // wait returns a channel that is closed when room appears. mu is held.
@@ -65,17 +69,41 @@ func (p *pipe) wake() {
 	}
 }
 
-// empty reports whether nothing is queued. mu is held.
+// empty reports whether nothing is to be written; without a link, what was
+// written and is not confirmed counts as well: it is written again, or the
+// peer tells whether it has arrived. mu is held.
 func (p *pipe) empty() bool {
 	if len(p.defs) > 0 {
 		return false
 	}
 	for _, ln := range p.lanes {
-		if len(ln.q.list) > 0 {
+		if ln.pending() || p.link == nil && ln.unconfirmed() {
 			return false
 		}
 	}
 	return true
+}
+
+// quiet reports whether nothing is to be written, and of what was written all is
+// confirmed. mu is held.
+func (p *pipe) quiet() bool {
+	for _, ln := range p.lanes {
+		if ln.unconfirmed() {
+			return false
+		}
+	}
+	return p.empty()
+}
+
+// settled reports whether nothing is to be written and nothing waits to be
+// confirmed. mu is held.
+func (p *pipe) settled() bool {
+	for _, ln := range p.lanes {
+		if ln.keeps() {
+			return false
+		}
+	}
+	return p.empty()
 }
 
 // kick gets what was queued on its way. mu is held; kick releases it. With
@@ -99,7 +127,11 @@ func (p *pipe) kick(inline bool) {
 	if inline && p.s.r.now()-p.last >= inlineQuiet {
 		l.writers.Add(1)
 		l.segs = p.take(l.segs[:0], inlineBytes)
+		c, st := p.packs, p.stats
 		p.mu.Unlock()
+		if c != None {
+			l.pack(c, st)
+		}
 		p.writeInline(l)
 		return
 	}
@@ -108,15 +140,27 @@ func (p *pipe) kick(inline bool) {
 	go p.write(l)
 }
 
+// kickPending gets what a lane holds back on its way, if it may go now. mu is
+// held; kickPending releases it.
+func (p *pipe) kickPending(ln *lane) {
+	if ln.pending() {
+		p.kick(false)
+		return
+	}
+	p.mu.Unlock()
+}
+
 // take moves what is to be written next to dst: first the definitions, then
 // frames of the lanes, the more important first; lanes of one priority take
 // turns, and every eighth time the order is turned round so that nobody
 // starves. mu is held.
 func (p *pipe) take(dst []segment, limit int) []segment {
+	p.landed()
 	if len(p.defs) > 0 {
 		dst = append(dst, segment{b: p.defs, foreign: true})
 		p.defs = nil
 	}
+	p.packs = None
 	n := len(p.lanes)
 	p.turn++
 	for i := range n {
@@ -124,22 +168,35 @@ func (p *pipe) take(dst []segment, limit int) []segment {
 		if p.turn%8 == 0 {
 			k = n - 1 - i
 		}
-		ln := p.lanes[k]
-		if len(ln.q.list) == 0 {
+		at := len(dst)
+		if dst = p.lanes[k].take(dst, limit); len(dst) == at {
 			continue
 		}
-		dst = ln.q.take(dst, limit)
-		for j := range dst {
-			ln.queued -= dst[j].frames
-			dst[j].frames = 0
-		}
+		p.packs, p.stats = p.lanes[k].spec.Compression, p.lanes[k].stats
 		// A message of higher priority that comes now waits for one batch.
 		break
+	}
+	p.writing = 0
+	for i := range dst {
+		p.writing += len(dst[i].b)
 	}
 	if len(dst) > 0 {
 		p.wake()
 	}
 	return dst
+}
+
+// landed tells the lanes that the writer of the link has written all that was
+// taken for it. mu is held.
+func (p *pipe) landed() {
+	if !p.keeping {
+		return
+	}
+	for _, ln := range p.lanes {
+		if ln.kept != nil {
+			ln.kept.landed()
+		}
+	}
 }
 
 // writeInline writes l.segs without blocking. What the socket does not take
@@ -164,6 +221,7 @@ func (p *pipe) writeInline(l *link) {
 		return
 	}
 	p.last = p.s.r.now()
+	p.landed()
 	if pending == 0 && p.empty() {
 		p.busy = nil
 		p.mu.Unlock()
@@ -200,7 +258,11 @@ func (p *pipe) write(l *link) {
 			p.mu.Unlock()
 			return
 		}
+		c, st := p.packs, p.stats
 		p.mu.Unlock()
+		if c != None {
+			l.pack(c, st)
+		}
 		l.bufs = l.bufs[:0]
 		for i := range l.segs {
 			l.bufs = append(l.bufs, l.segs[i].b)
@@ -224,19 +286,23 @@ func (p *pipe) write(l *link) {
 func (p *pipe) attach(l *link) bool {
 	p.mu.Lock()
 	p.dialing = 0
-	if p.ended != "" || p.link == l {
-		defer p.mu.Unlock()
-		return p.ended == ""
+	if p.ended != "" {
+		p.mu.Unlock()
+		return false
 	}
-	p.link, p.busy, p.opening = l, nil, false
-	p.defs = append(p.greeting(), p.dict.replay(nil)...)
-	if p.carried {
-		for _, ln := range p.lanes {
-			p.defs = ln.begin(p.defs)
+	if p.link != l {
+		p.link, p.busy, p.opening = l, nil, false
+		p.defs = append(p.greeting(), p.dict.replay(nil)...)
+		if p.carried {
+			for _, ln := range p.lanes {
+				p.defs = ln.begin(p.defs)
+			}
 		}
+		p.carried = true
 	}
-	p.carried = true
-	if p.empty() {
+	// Who dialed speaks first, be it to greet only: until then the peer does not
+	// write on the link.
+	if p.empty() && (!l.dialed || len(p.defs) == 0) {
 		p.mu.Unlock()
 		return true
 	}
@@ -257,6 +323,11 @@ func (p *pipe) greeting() []byte {
 func (p *pipe) detach(l *link) (waits bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.lose(l)
+}
+
+// lose is detach with mu held.
+func (p *pipe) lose(l *link) (waits bool) {
 	if p.busy == l {
 		p.busy = nil
 	}
@@ -290,10 +361,9 @@ func (p *pipe) end(why messages.Reason) {
 	p.wake()
 	p.link, p.busy = nil, nil
 	lanes := p.lanes
-	names := p.dict.reverse()
 	p.mu.Unlock()
 	for _, ln := range lanes {
-		ln.returnQueued(names, why)
+		ln.returnQueued(why)
 	}
 }
 
@@ -306,7 +376,7 @@ func (p *pipe) frames(enc func(dst []byte) []byte) bool {
 		return false
 	}
 	ln := p.lanes[0]
-	if ln.queued >= p.s.r.cfg.Limits.ControlBacklog || ln.q.bytes > 4*frame.MaxControl+DefaultMaxQueueBytes {
+	if ln.queued >= p.s.r.limits().ControlBacklog || ln.q.bytes > 4*frame.MaxControl+DefaultMaxQueueBytes {
 		p.mu.Unlock()
 		p.s.r.count("control_overflow")
 		return false

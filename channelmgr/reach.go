@@ -45,16 +45,19 @@ func (m *manager) reach(s *Session) {
 // ended.
 func (m *manager) forget() {
 	maps.DeleteFunc(m.relayed, func(k life, _ bool) bool { return m.r.lifeSession(k) == nil })
+	maps.DeleteFunc(m.straightening, func(d dataLink, _ bool) bool { return m.r.lifeSession(d.life) == nil })
 	maps.DeleteFunc(m.failures, func(d dataLink, _ int) bool { return m.r.lifeSession(d.life) == nil })
 }
 
 // straighten moves the data links of a session that has a link of its own now
-// off their circuits.
+// off the circuits on which this side has dialed them, one dial for each: of two
+// the second would break the first.
 func (m *manager) straighten(s *Session) {
 	s.mu.Lock()
 	var list []uint8
 	for i, l := range s.links {
-		if l.relayed {
+		if k := (dataLink{life: lifeOf(s.peer), index: i}); l.relayed && l.dialed && !m.straightening[k] {
+			m.straightening[k] = true
 			list = append(list, i)
 		}
 	}

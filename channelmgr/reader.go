@@ -97,12 +97,18 @@ func (l *link) read(rb *readBuffer) error {
 	if l.control {
 		limit = frame.MaxControl
 	}
+	shy := l.shy.Load()
 	for {
 		if rb.w == len(rb.b) {
 			rb.use(rb.b)
 		}
 		n, err := l.stream.Read(rb.b[rb.w:])
 		if n > 0 {
+			if shy {
+				shy = false
+				l.shy.Store(false)
+				l.s.carry(l)
+			}
 			l.lastRead.Store(int64(l.s.r.now()))
 			last := n
 			if rb.w+n == len(rb.b) {
@@ -126,6 +132,12 @@ func (l *link) read(rb *readBuffer) error {
 					return err
 				}
 				rb.r += size
+			}
+			if len(l.in.owed) > 0 {
+				l.payReports()
+			}
+			if l.s.parked.Load() > parkedBytes {
+				l.holdUp()
 			}
 			rb.settle(last)
 			if l.control && rb.r == rb.w && err == nil {
@@ -157,12 +169,12 @@ func (l *link) frame(raw []byte) error {
 	kind := frame.Kind(raw[4])
 	if l.control {
 		switch kind {
-		case frame.KindData, frame.KindPiece, frame.KindBegin, frame.KindEnd, frame.KindSession:
+		case frame.KindData, frame.KindPiece, frame.KindBegin, frame.KindEnd, frame.KindSession, frame.KindPacked:
 			return badFrame(messages.ReasonBadFrame, kind.String()+" on a control link")
 		}
 	} else {
 		switch kind {
-		case frame.KindOverlay, frame.KindControl, frame.KindPing, frame.KindPong, frame.KindFlowUpdate:
+		case frame.KindOverlay, frame.KindControl, frame.KindPing, frame.KindPong, frame.KindFlowUpdate, frame.KindStable:
 			return badFrame(messages.ReasonBadFrame, kind.String()+" on a data link")
 		}
 	}
@@ -187,6 +199,12 @@ func (l *link) frame(raw []byte) error {
 		} else if name := fixedChannel(u.Channel); name != "" {
 			l.s.update(name, u.Slot, u)
 		}
+	case frame.KindStable:
+		st, err := frame.ParseStable(raw)
+		if err != nil {
+			return asFrameError(err)
+		}
+		l.onStable(st)
 	case frame.KindBegin:
 		b, err := frame.ParseBegin(raw)
 		if err != nil {
@@ -204,7 +222,7 @@ func (l *link) frame(raw []byte) error {
 		if err != nil {
 			return asFrameError(err)
 		}
-		l.onSession(m)
+		return l.onSession(m)
 	case frame.KindPing:
 		p, err := frame.ParsePing(raw)
 		if err != nil {
@@ -221,6 +239,8 @@ func (l *link) frame(raw []byte) error {
 		}
 	case frame.KindRelay:
 		return l.onRelay(raw)
+	case frame.KindPacked:
+		return l.onPacked(raw)
 	case frame.KindOverlay:
 		if l.relayed {
 			return badFrame(messages.ReasonBadFrame, "an overlay's frame over a circuit")
@@ -296,12 +316,12 @@ func (l *link) onDefine(d frame.Define) error {
 		l.in.senders = append(l.in.senders, d.Text)
 		l.in.pids = append(l.in.pids, nil)
 	case frame.TableChannel:
-		if d.ID < 2 || d.ID > MaxChannels+1 || l.in.channel(uint8(d.ID)) != nil {
+		if d.ID < 2 || d.ID > maxWireChannels+1 || l.in.channel(uint8(d.ID)) != nil {
 			return badFrame(messages.ReasonBadFrame, "a channel's id that is taken or too large")
 		}
-		c := l.s.inbound(d.Text)
-		if c == nil {
-			return badFrame(messages.ReasonLimit, "more channels than the protocol carries")
+		c, err := l.s.inbound(d.Text)
+		if err != nil {
+			return err
 		}
 		l.in.setChannel(uint8(d.ID), c)
 	default:
@@ -316,9 +336,11 @@ func (l *link) channel(id uint8) (*inbound, error) {
 		return c, nil
 	}
 	if id == 1 {
-		c := l.s.inbound(DataChannel)
-		l.in.setChannel(1, c)
-		return c, nil
+		c, err := l.s.inbound(DataChannel)
+		if err == nil {
+			l.in.setChannel(1, c)
+		}
+		return c, err
 	}
 	return nil, badFrame(messages.ReasonBadFrame, "a channel that was not defined")
 }

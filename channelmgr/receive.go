@@ -38,9 +38,11 @@ func (l *link) onData(raw []byte) error {
 	if err != nil {
 		return err
 	}
+	f.got++
+	f.gotBytes += uint64(len(d.Body))
 	switch f.rx.Accept(l.id, d.Seq, overlay.Time(l.lastRead.Load())) {
 	case flow.Deliver:
-		l.deliver(c, d, typ, dec, d.Body, &l.in.m)
+		l.deliver(c, f, d, typ, dec, d.Body, &l.in.m)
 		l.popHeld(c, f)
 	case flow.Held:
 		m, held := l.in.m, *d
@@ -50,12 +52,16 @@ func (l *link) onData(raw []byte) error {
 			l.s.r.count("flow_hold_overflow")
 		}
 	case flow.Duplicate:
+		f.doubles++
 		l.s.r.count("duplicates_suppressed")
 	default:
 		return badFrame(messages.ReasonBadFrame, fmt.Sprintf("number %d is out of turn on its flow", d.Seq))
 	}
-	if f.rx.NeedsUpdate() {
-		l.s.report(c.name, d.Slot, f)
+	if d.Report {
+		l.owe(c, d.Slot, f)
+	}
+	if f.wantsReport() {
+		l.s.report(c, d.Slot, f)
 	}
 	return nil
 }
@@ -68,7 +74,8 @@ func (l *link) popHeld(c *inbound, f *inFlow) {
 			return
 		}
 		h := item.(*assembly)
-		l.deliver(c, &h.data, h.typ, nil, h.body, &h.m)
+		h.lend()
+		l.deliver(c, f, &h.data, h.typ, nil, h.body, &h.m)
 		h.release()
 	}
 }
@@ -76,7 +83,7 @@ func (l *link) popHeld(c *inbound, f *inFlow) {
 // resolve finds what a frame's references stand for and fills m. The type is
 // nil when it is unknown here, and the decoder when it is not interned.
 func (l *link) resolve(c *inbound, d *frame.Data, m *Incoming) (*messages.Type, *messages.Decoder, error) {
-	m.Session, m.Channel = l.s, c.name
+	m.Session, m.Channel = l.s, c.base
 	m.System, m.TargetRequest = d.System, d.TargetRequest
 	m.Header, m.Sender, m.Msg = d.Header, nil, nil
 	if d.TargetRef == 0 {
@@ -96,9 +103,9 @@ func (l *link) resolve(c *inbound, d *frame.Data, m *Incoming) (*messages.Type, 
 		}
 		m.Sender = l.sender(c, int(d.SenderRef-1), d.SenderRequest)
 	case frame.SenderInline:
-		m.Sender = l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: d.SenderID, RequestId: d.SenderRequest}, c.name)
+		m.Sender = l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: d.SenderID, RequestId: d.SenderRequest}, c.base)
 	case frame.SenderForeign:
-		m.Sender = l.s.r.bindSender(&actor.PID{Address: d.SenderAddr, Id: d.SenderID, RequestId: d.SenderRequest}, c.name)
+		m.Sender = l.s.r.bindSender(&actor.PID{Address: d.SenderAddr, Id: d.SenderID, RequestId: d.SenderRequest}, c.base)
 	}
 	if d.TypeRef == 0 {
 		return l.s.r.inType(d.Type).typ, nil, nil
@@ -116,55 +123,53 @@ func (l *link) resolve(c *inbound, d *frame.Data, m *Incoming) (*messages.Type, 
 // sender returns the PID of an interned sender. A PID is made once per link
 // and channel and then shared: PIDs are not changed by those who get them.
 func (l *link) sender(c *inbound, i int, request uint32) *actor.PID {
-	if request == 0 && c.name == DataChannel {
+	if request == 0 && c.base == DataChannel {
 		if l.in.pids[i] == nil {
-			l.in.pids[i] = l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: l.in.senders[i]}, c.name)
+			l.in.pids[i] = l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: l.in.senders[i]}, c.base)
 		}
 		return l.in.pids[i]
 	}
-	return l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: l.in.senders[i], RequestId: request}, c.name)
+	return l.s.r.bindSender(&actor.PID{Address: l.s.address(), Id: l.in.senders[i], RequestId: request}, c.base)
 }
 
 // deliver decodes a message, with the link's decoder of the type if there is
-// one, and posts it; what cannot be delivered is answered.
-func (l *link) deliver(c *inbound, d *frame.Data, typ *messages.Type, dec *messages.Decoder, body []byte, m *Incoming) {
+// one, and posts it, now or when it can be; what cannot be delivered is answered.
+func (l *link) deliver(c *inbound, f *inFlow, d *frame.Data, typ *messages.Type, dec *messages.Decoder, body []byte, m *Incoming) {
 	r := l.s.r
 	why := messages.ReasonUnknownType
 	if typ != nil {
-		msg, err := decodeBody(typ, dec, body, l.in.ahead)
+		msg, err := m.Msg, error(nil)
+		if msg == nil {
+			msg, err = decodeBody(typ, dec, body, l.in.ahead)
+		}
 		if err != nil {
 			why = messages.ReasonMalformed
 		} else {
 			m.Msg = msg
-			why = r.receive(m)
+			posted, tried := false, f.inbox == nil && !d.Causal
+			if tried {
+				why, posted = r.receive(m)
+			}
+			if !posted {
+				why, posted = l.hand(c, f, d, typ.Name, len(body), m, tried)
+			}
 			m.Msg = nil
+			if !posted {
+				return
+			}
 		}
 	}
 	if why == "" {
 		r.counters.received.Add(1)
 		return
 	}
-	r.counters.rejected(why)
 	name := d.Type
 	if typ != nil {
 		name = typ.Name
 	} else if d.TypeRef != 0 && int(d.TypeRef) <= len(l.in.types) { // a held message may be another link's
 		name = l.in.types[d.TypeRef-1].name
 	}
-	target, sender := m.Target.ID, m.Sender
-	ctl := l.s.ctl
-	ctl.frames(func(dst []byte) []byte {
-		id, defs, ok := ctl.dict.channel(c.name, ctl.defs)
-		ctl.defs = defs
-		if !ok {
-			return dst
-		}
-		u := frame.Undelivered{Channel: id, Slot: d.Slot, Seq: d.Seq, Reason: why, Target: target, Type: name}
-		if sender != nil && sender.Address == l.s.address() {
-			u.Sender = sender.Id
-		}
-		return frame.AppendUndelivered(dst, u)
-	})
+	l.s.reject(c, f, d.Slot, d.Seq, name, m, why)
 }
 
 // decodeBody decodes a message. Code of the application may run here: its
@@ -183,7 +188,7 @@ func decodeBody(typ *messages.Type, dec *messages.Decoder, body []byte, ahead in
 
 // beginAssembly takes the first piece of a split message. f.mu is held.
 func (l *link) beginAssembly(c *inbound, f *inFlow, d *frame.Data) error {
-	limits := &l.s.r.cfg.Limits
+	limits := l.s.r.limits()
 	total := int(d.Total)
 	if total > limits.MaxMessage || total <= len(d.Body) {
 		return badFrame(messages.ReasonOversize, fmt.Sprintf("a split message of %d bytes, the limit is %d", total, limits.MaxMessage))
@@ -233,9 +238,12 @@ func (l *link) onPiece(raw []byte) error {
 	}
 	f.whole = nil
 	l.s.assembling.Add(-int64(a.total))
+	f.got++
+	f.gotBytes += uint64(a.total)
 	switch f.rx.Accept(l.id, a.seq, overlay.Time(l.lastRead.Load())) {
 	case flow.Deliver:
-		l.deliver(c, &a.data, a.typ, nil, a.body, &a.m)
+		a.lend()
+		l.deliver(c, f, &a.data, a.typ, nil, a.body, &a.m)
 		a.release()
 		l.popHeld(c, f)
 	case flow.Held:
@@ -243,12 +251,16 @@ func (l *link) onPiece(raw []byte) error {
 			l.s.r.count("flow_hold_overflow")
 		}
 	case flow.Duplicate:
+		f.doubles++
 		l.s.r.count("duplicates_suppressed")
 	default:
 		return badFrame(messages.ReasonBadFrame, fmt.Sprintf("number %d is out of turn on its flow", a.seq))
 	}
-	if f.rx.NeedsUpdate() {
-		l.s.report(c.name, p.Slot, f)
+	if a.data.Report {
+		l.owe(c, p.Slot, f)
+	}
+	if f.wantsReport() {
+		l.s.report(c, p.Slot, f)
 	}
 	return nil
 }
@@ -268,21 +280,62 @@ func (l *link) onBegin(b frame.Begin) error {
 	}
 	f.rx.Begin(l.id, b.Base, b.Abandoned, overlay.Time(l.lastRead.Load()))
 	l.popHeld(c, f)
-	l.s.report(c.name, b.Slot, f)
+	l.s.report(c, b.Slot, f)
 	return nil
 }
 
 // onSession: the peer's flows on this link are of its session with that
-// number. Those of an earlier one are over.
-func (l *link) onSession(m frame.Session) {
+// number. Those of an earlier one are over: first what has come on their links is
+// delivered.
+func (l *link) onSession(m frame.Session) error {
 	s := l.s
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.inEpoch != 0 && s.inEpoch != m.Epoch {
-		s.in = make(map[string]*inbound)
-		clear(l.in.channels)
+	switch {
+	case s.parted:
+		s.mu.Unlock()
+		return errParted
+	case m.Epoch < s.inEpoch:
+		s.mu.Unlock()
+		return &frameError{reason: messages.ReasonDuplicate, err: errors.New("a link of a session that the peer has ended")}
 	}
-	s.inEpoch = m.Epoch
+	l.epoch = m.Epoch
+	anew := s.inEpoch != 0 && s.inEpoch != m.Epoch
+	if !anew {
+		s.inEpoch = m.Epoch
+		for _, c := range s.in {
+			c.epoch.Store(m.Epoch)
+		}
+	}
+	s.mu.Unlock()
+	if !anew {
+		return nil
+	}
+	for _, old := range s.r.linksOf(s.peer) {
+		if e := old.epochNow(); e != 0 && e < m.Epoch {
+			old.fail(messages.ReasonDuplicate, nil)
+			<-old.done
+		}
+	}
+	fresh := make(map[string]*inbound)
+	for _, c := range s.inbounds() {
+		fresh[c.name] = c.anew(m.Epoch)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parted {
+		return errParted
+	}
+	if s.inEpoch < m.Epoch {
+		s.in, s.inEpoch = fresh, m.Epoch
+	}
+	return nil
+}
+
+// epochNow is the peer's session that the link is known to be of; 0: none yet.
+func (l *link) epochNow() uint64 {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return l.epoch
 }
 
 // onEnd takes the end of a flow on this link: it goes on elsewhere.
@@ -305,7 +358,8 @@ func (l *link) onUndelivered(u frame.Undelivered) {
 	if c := l.in.channel(u.Channel); c != nil {
 		name = c.name
 	}
-	report := Undelivered{Session: l.s, Channel: name, Target: u.Target, TypeName: u.Type, Reason: u.Reason, Remote: true}
+	l.s.rejected(name, u)
+	report := Undelivered{Session: l.s, Channel: baseName(name), Target: u.Target, TypeName: u.Type, Reason: u.Reason, Remote: true}
 	if u.Sender != "" {
 		report.Sender = &actor.PID{Address: l.s.r.Address(), Id: u.Sender}
 	}
@@ -318,10 +372,9 @@ var errClosedByPeer = errors.New("channelmgr: the peer closed the link")
 // onClose ends the link as the peer wishes.
 func (l *link) onClose(c frame.Close) error {
 	if !l.control && c.Reason == messages.ReasonClosed {
-		// An idle link: nothing more is written on it from here, what is being
-		// written is finished, and the peer reads on until we close.
-		l.s.detach(l)
-		l.writeClose(messages.ReasonClosed)
+		// An idle link, or one that was replaced: nothing more is begun on it from
+		// here, what was begun is finished, and the peer reads on until we close.
+		l.finish(l.s.leave(l))
 	}
 	if c.Reason == messages.ReasonClosed {
 		return &frameError{reason: messages.ReasonPeerClosed, err: errClosedByPeer}

@@ -18,6 +18,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/maquis-go/maquis/channelmgr/catalog"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -44,7 +45,9 @@ type Registry struct {
 	cfg      Config
 	log      *slog.Logger
 	began    time.Time
-	channels map[string]ChannelSpec
+	planning sync.Mutex       // who replaces the plan
+	catalog  *catalog.Catalog // with planning
+	plan     atomic.Pointer[plan]
 	types    sync.Map // type name -> inType
 
 	self       atomic.Pointer[overlay.Peer]
@@ -60,16 +63,28 @@ type Registry struct {
 	spawner    atomic.Pointer[func(*actor.Props, string) (*actor.PID, error)]
 	backlog    atomic.Int64 // overlay frames that wait for their hosts
 	counters   counters
-	relayed    atomic.Uint64 // frames passed on for others
-	circuits   circuits
-	ways       ways
-	overRelays *handshake.Security // of links over circuits: each hop is secured
-	intercept  atomic.Pointer[func(Packet) Verdict]
-	onLink     atomic.Pointer[func(overlay.Peer)]
-	nextLink   atomic.Uint64
+	packers    packers
+
+	byChannel    sync.Map // name -> *channelCounters
+	channelsSeen atomic.Int64
+	sheds        perSecond     // dropped messages that are told of
+	relayed      atomic.Uint64 // frames passed on for others
+	circuits     circuits
+	ways         ways
+	overRelays   *handshake.Security // of links over circuits: each hop is secured
+	intercept    atomic.Pointer[func(Packet) Verdict]
+	onLink       atomic.Pointer[func(overlay.Peer)]
+	onStall      atomic.Pointer[func(Stall)]
+	onRelease    atomic.Pointer[func(Release)]
+	stalls       perSecond
+	onChannel    atomic.Pointer[func(ChannelChange)]
+	nextLink     atomic.Uint64
 
 	mu       sync.Mutex
 	lives    map[life]*Session
+	parted   parted
+	orders   sync.Map // orderKey -> *inbox
+	outgoing sync.Map // orderKey -> *outOrder
 	current  map[string]*Current
 	links    map[uint64]*link
 	attempts map[uint64]*attempt
@@ -77,7 +92,8 @@ type Registry struct {
 	listener net.Listener
 	closed   bool
 
-	holds      holds         // the manager's
+	holds      holds // the manager's
+	bounds     atomic.Pointer[Limits]
 	handshakes chan struct{} // a slot per handshake in progress
 	ctx        context.Context
 	cancel     context.CancelFunc
@@ -89,22 +105,25 @@ func New(cfg Config) (*Registry, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg.Shortcuts = cmp.Or(cfg.Shortcuts, 16)
+	cfg.Shortcuts, cfg.MaxHops = cmp.Or(cfg.Shortcuts, 16), cmp.Or(cfg.MaxHops, DefaultMaxHops)
 	cfg.Timing, cfg.Limits = cfg.Timing.withDefaults(), cfg.Limits.withDefaults()
 	r := &Registry{
-		cfg:      cfg,
-		log:      cmp.Or(cfg.Logger, slog.Default()),
-		began:    time.Now(),
-		channels: map[string]ChannelSpec{DataChannel: ChannelSpec{Name: DataChannel}.withDefaults()},
-		lives:    make(map[life]*Session), current: make(map[string]*Current),
+		cfg:   cfg,
+		log:   cmp.Or(cfg.Logger, slog.Default()),
+		began: time.Now(),
+		lives: make(map[life]*Session), current: make(map[string]*Current),
 		links:    make(map[uint64]*link),
 		attempts: make(map[uint64]*attempt),
 		blocked:  make(map[string]bool),
 	}
-	for _, c := range cfg.Channels {
-		r.channels[c.Name] = c.withDefaults()
+	specs := configured(cfg.Channels)
+	p, err := newPlan(specs, cfg.Rules)
+	if err != nil {
+		return nil, err
 	}
-	var err error
+	r.plan.Store(p)
+	r.bounds.Store(&cfg.Limits)
+	r.catalog = catalog.New(entriesOf(specs)...)
 	if r.overRelays, err = handshake.NewSecurity(handshake.SecurityConfig{Mode: handshake.ModeInsecure, Cluster: cfg.Cluster, Node: cfg.Self.Name}); err != nil {
 		return nil, err
 	}
@@ -115,6 +134,18 @@ func New(cfg Config) (*Registry, error) {
 	r.setSelf(cfg.Self)
 	r.generation.Store(1)
 	return r, nil
+}
+
+// limits are the bounds of the moment.
+func (r *Registry) limits() *Limits { return r.bounds.Load() }
+
+// SetLimits changes the bounds of a running node, but for MaxHandshakes and
+// DictionarySize, on which links that stand have agreed. They hold for what comes
+// from now on.
+func (r *Registry) SetLimits(l Limits) {
+	l = l.withDefaults()
+	l.MaxHandshakes, l.DictionarySize = r.cfg.Limits.MaxHandshakes, r.cfg.Limits.DictionarySize
+	r.bounds.Store(&l)
 }
 
 func (r *Registry) setSelf(p overlay.Peer) {
@@ -144,13 +175,6 @@ func (r *Registry) Generation() uint64 { return r.generation.Load() }
 // SetGeneration sets the generation told in handshakes from now on.
 func (r *Registry) SetGeneration(g uint64) { r.generation.Store(g) }
 
-// Channels returns the specs of the application's channels, sorted by name.
-func (r *Registry) Channels() []ChannelSpec {
-	list := slices.Collect(maps.Values(r.channels))
-	slices.SortFunc(list, func(a, b ChannelSpec) int { return cmp.Compare(a.Name, b.Name) })
-	return list
-}
-
 // SetReceiver sets who takes messages for actors.
 func (r *Registry) SetReceiver(rc Receiver) { r.receiver.Store(&rc) }
 
@@ -170,6 +194,17 @@ func (r *Registry) SetAdmission(f func(Newcomer) (why messages.Reason, known uin
 // SetOnLink sets who is told that the session with a peer has come up, over a
 // link or a circuit. It must not block.
 func (r *Registry) SetOnLink(f func(peer overlay.Peer)) { r.onLink.Store(&f) }
+
+// SetOnStall sets who is told when a sender has waited for room for a second, up
+// to so often in a second. It must not block.
+func (r *Registry) SetOnStall(f func(Stall)) { r.onStall.Store(&f) }
+
+func (r *Registry) stalled(ln *lane, waited time.Duration) {
+	r.count("stalls")
+	if f := r.onStall.Load(); f != nil && r.stalls.allow(r.now(), stallEvents) {
+		(*f)(Stall{Session: ln.pipe.s, Channel: ln.spec.Name, For: waited})
+	}
+}
 
 // SetManager names the manager actor.
 func (r *Registry) SetManager(pid *actor.PID) { r.manager.Store(pid) }
@@ -257,6 +292,7 @@ func (r *Registry) ensure(p overlay.Peer, generation uint64) *Session {
 	s := r.lives[lifeOf(p)]
 	if s == nil {
 		s = newSession(r, p, generation)
+		r.parted.restore(s)
 		r.lives[lifeOf(p)] = s
 	}
 	if s.Generation() < generation {
@@ -291,6 +327,7 @@ func (r *Registry) EndSession(p overlay.Peer, generation uint64, why messages.Re
 		return
 	}
 	delete(r.lives, lifeOf(p))
+	r.parted.keep(s)
 	if r.Session(p.Name) == s {
 		r.publish(p.Name, nil)
 	}
@@ -376,6 +413,19 @@ func (r *Registry) track() bool {
 	return true
 }
 
+// linksOf returns the links with a life that have not ended: also replaced ones,
+// and those of sessions that have ended here.
+func (r *Registry) linksOf(p overlay.Peer) (list []*link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.links {
+		if l.s.peer.Same(p) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
 func (r *Registry) allSessions() []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -419,7 +469,8 @@ func (r *Registry) Listen(ctx context.Context) error {
 // Manager returns the manager actor.
 func (r *Registry) Manager() *actor.PID { return r.manager.Load() }
 
-// Drain waits until nothing is queued on any link, or ctx ends.
+// Drain waits until nothing is queued on any link and what has to be confirmed
+// is, or ctx ends.
 func (r *Registry) Drain(ctx context.Context) error {
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
@@ -428,7 +479,7 @@ func (r *Registry) Drain(ctx context.Context) error {
 		for _, s := range r.allSessions() {
 			for _, p := range append(s.allPipes(), s.ctl) {
 				p.mu.Lock()
-				if p.link != nil && (p.busy != nil || !p.empty()) {
+				if p.link != nil && (p.busy != nil || !p.settled()) {
 					idle = false
 				}
 				p.mu.Unlock()

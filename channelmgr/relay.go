@@ -9,11 +9,14 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
+// DefaultMaxHops is how many links a way over relays has at most, unless told
+// otherwise.
+const DefaultMaxHops = 32
+
 // Bounds of relaying, our choice.
 const (
 	relayIndex    = 255     // of the data link that carries the circuits of others
 	relayQueue    = 4 << 20 // bytes that wait for one neighbor; what is beyond is dropped
-	maxRelayHops  = 32
 	maxWantedWays = 4096
 )
 
@@ -159,6 +162,20 @@ func (s *Session) pass(control bool, size int, enc func(dst []byte) []byte) {
 	p.kick(ln.q.bytes <= inlineBytes)
 }
 
+// dropRelays drops what was to be passed on over a link of its own that is gone: over
+// a circuit it must not go, which may lead back here, and even be its own. Who sent
+// it sends it again.
+func (p *pipe) dropRelays() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opening = false
+	if p.relays != nil && p.relays.queued > 0 {
+		p.s.r.counters.addN("relay_dropped", uint64(p.relays.queued))
+		p.relays.q.drop()
+		p.relays.queued = 0
+	}
+}
+
 // onRelay takes a segment that is for this node, or passes it on.
 func (l *link) onRelay(raw []byte) error {
 	if l.relayed {
@@ -178,7 +195,7 @@ func (l *link) onRelay(raw []byte) error {
 	next := r.hop(lifeOf(m.To))
 	r.showsWay(l, m)
 	switch {
-	case m.Hops >= maxRelayHops || m.From.Same(self):
+	case int(m.Hops) >= r.cfg.MaxHops || m.From.Same(self):
 		r.count("relay_loops")
 	case next == nil || next == l.s:
 		r.count("relay_no_route")

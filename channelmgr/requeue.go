@@ -43,34 +43,71 @@ func (ln *lane) begin(dst []byte) []byte {
 	if len(ln.slots) == 0 {
 		return dst // it carries no flows
 	}
-	first := ln.firstQueued()
-	orphans := -1 // segments up to here belong to a message that is lost
-	ln.q.walk(func(f queued) {
-		if frame.Kind(f.raw[4]) == frame.KindPiece {
-			if slot, seq := frame.SlotSeq(f.raw); first[slot] == 0 || seq < first[slot] {
-				orphans = f.last
-			}
+	if ln.latest != nil {
+		if id, defs, ok := ln.pipe.dict.channel(ln.channel, dst); ok {
+			dst = defs
+			ln.latest.again(ln, id)
 		}
-	})
-	if orphans >= 0 {
-		ln.q.discard(orphans + 1)
+		return dst
 	}
+	if ln.kept != nil {
+		ln.kept.again(ln)
+	}
+	ln.q.discard(ln.orphans())
 	id, defs, ok := ln.pipe.dict.channel(ln.channel, dst)
 	if !ok {
 		return dst
 	}
 	dst = defs
+	first := ln.firstQueued()
 	for _, slot := range ln.slots {
 		fl := &ln.flows[slot]
 		if fl.Next() == 1 {
 			continue
 		}
-		unwritten := first[slot]
-		if unwritten == 0 {
-			unwritten = fl.Next()
-		}
-		base, abandoned := fl.Begin(unwritten)
+		base, abandoned := fl.Begin(unwritten(ln, first, slot))
 		dst = frame.AppendBegin(dst, frame.Begin{Channel: id, Slot: slot, Base: base, Abandoned: abandoned})
+	}
+	return dst
+}
+
+// orphans returns how many segments at the front of the queue hold pieces of a
+// message whose beginning was taken for writing. The pipe's lock is held.
+func (ln *lane) orphans() (n int) {
+	whole := false
+	ln.q.walk(func(f queued) {
+		switch frame.Kind(f.raw[4]) {
+		case frame.KindData:
+			whole = true
+		case frame.KindPiece:
+			if !whole {
+				n = f.last + 1
+			}
+		}
+	})
+	return n
+}
+
+// takeOrphans moves those pieces to dst, unless they are kept to be written
+// again. The pipe's lock is held.
+func (ln *lane) takeOrphans(dst []segment) []segment {
+	if ln.kept != nil || ln.latest != nil || len(ln.slots) == 0 {
+		return dst
+	}
+	n := ln.orphans()
+	if n == 0 {
+		return dst
+	}
+	at := len(dst)
+	dst = append(dst, ln.q.list[:n]...)
+	for _, seg := range dst[at:] {
+		ln.q.bytes -= len(seg.b)
+	}
+	rest := copy(ln.q.list, ln.q.list[n:])
+	clear(ln.q.list[rest:])
+	ln.q.list = ln.q.list[:rest]
+	if ln.late {
+		ln.numberTaken(dst[at:])
 	}
 	return dst
 }
@@ -81,6 +118,9 @@ func (ln *lane) firstQueued() (first [Slots]uint64) {
 	ln.q.walk(func(f queued) {
 		if frame.Kind(f.raw[4]) == frame.KindData {
 			if slot, seq := frame.SlotSeq(f.raw); first[slot] == 0 {
+				if ln.late || seq == 0 { // not numbered yet
+					seq = ln.flows[slot].Next()
+				}
 				first[slot] = seq
 			}
 		}
@@ -99,94 +139,112 @@ func (q *segments) discard(n int) {
 	q.list = q.list[:rest]
 }
 
-// reverse returns the texts of all definitions by table and id.
-func (d *dictionary) reverse() [5]map[uint32]string {
-	var names [5]map[uint32]string
-	for _, def := range d.order {
-		if names[def.table] == nil {
-			names[def.table] = make(map[uint32]string)
-		}
-		names[def.table][def.id] = def.text
-	}
-	return names
-}
-
 // maxReturned bounds how many queued messages are decoded again when a session
 // ends; the rest is counted only.
 const maxReturned = 10_000
 
 // returnQueued hands what waits in the lane back as undelivered. The pipe has
 // ended: nobody else touches the queue.
-func (ln *lane) returnQueued(names [5]map[uint32]string, why messages.Reason) {
+func (ln *lane) returnQueued(why messages.Reason) {
 	s := ln.pipe.s
 	if len(ln.slots) == 0 { // control, or relayed
 		ln.q.drop()
 		return
 	}
+	if ln.latest != nil {
+		ln.latest.leave(ln)
+	}
 	first := ln.firstQueued()
+	var written [Slots]uint64 // numbers up to this were written, perhaps to a link before
 	for _, slot := range ln.slots {
-		from, to := ln.flows[slot].Unconfirmed()
-		if first[slot] != 0 {
-			to = first[slot]
+		written[slot] = unwritten(ln, first, slot) - 1
+		if ln.kept != nil {
+			written[slot] = max(written[slot], ln.kept.written[slot])
+			ln.kept.end(slot, written[slot], why)
 		}
-		if from < to {
-			s.r.lost(Loss{Session: s, Channel: ln.channel, Slot: slot, From: from, To: to})
+		if from := ln.flows[slot].Confirmed(); from <= written[slot] {
+			s.r.lost(Loss{Session: s, Channel: ln.spec.Name, Slot: slot, From: from, To: written[slot] + 1})
 		}
 	}
 	left := maxReturned
 	var d frame.Data
 	var whole []byte // a split message while its pieces are gathered
-	report := func(body []byte) {
-		u := Undelivered{Session: s, Channel: ln.channel, Target: d.Target, Reason: why, TypeName: d.Type}
-		if d.TargetRef != 0 {
-			u.Target = names[frame.TableTarget][d.TargetRef]
-		}
-		if d.TypeRef != 0 {
-			u.TypeName = names[frame.TableType][d.TypeRef]
-		}
-		id := d.SenderID
-		if d.SenderRef != 0 {
-			id = names[frame.TableSender][d.SenderRef]
-		}
-		switch d.SenderForm {
-		case frame.SenderLocal, frame.SenderInline:
-			u.Sender = &actor.PID{Address: s.r.Address(), Id: id, RequestId: d.SenderRequest}
-		case frame.SenderForeign:
-			u.Sender = &actor.PID{Address: d.SenderAddr, Id: id, RequestId: d.SenderRequest}
-		}
-		if typ, err := s.r.cfg.Types.Lookup(u.TypeName); err == nil {
-			u.Msg, _ = decodeBody(typ, nil, body, 0)
-		}
-		s.r.undelivered(u)
-	}
 	ln.q.walk(func(f queued) {
 		switch frame.Kind(f.raw[4]) {
 		case frame.KindData:
+			if slot, seq := frame.SlotSeq(f.raw); seq <= written[slot] && !ln.late && ln.latest == nil {
+				return
+			}
 			if left--; left < 0 {
 				s.r.counters.undelivered(why)
 				return
 			}
-			raw := f.raw
-			if f.body != nil {
-				raw = append(append(make([]byte, 0, len(raw)+len(f.body)), raw...), f.body...)
-			}
-			if frame.ParseData(raw, &d) != nil {
+			if !parseQueued(f, &d) {
 				return
 			}
 			if d.Fragment {
 				whole = append(make([]byte, 0, d.Total), d.Body...)
 				return
 			}
-			report(d.Body)
+			s.r.handBack(ln.fallen(&d, why), d.Body)
 		case frame.KindPiece:
 			if left < 0 || whole == nil {
 				return
 			}
-			if whole = append(whole, f.body...); len(whole) >= int(d.Total) {
-				report(whole)
+			body := f.body
+			if body == nil {
+				body = f.raw[frame.PieceHead:]
+			}
+			if whole = append(whole, body...); len(whole) >= int(d.Total) {
+				s.r.handBack(ln.fallen(&d, why), whole)
 				whole = nil
 			}
 		}
 	})
 	ln.q.drop()
+}
+
+// parseQueued reads a data frame of a queue.
+func parseQueued(f queued, d *frame.Data) bool {
+	raw := f.raw
+	if f.body != nil {
+		raw = append(append(make([]byte, 0, len(raw)+len(f.body)), raw...), f.body...)
+	}
+	if frame.SeqOf(raw) == 0 { // not numbered yet
+		raw = append([]byte(nil), raw...)
+		frame.SetSeq(raw, 1)
+	}
+	return frame.ParseData(raw, d) == nil
+}
+
+// fallen describes a message of the lane that will not be sent. The pipe's
+// lock is held, or the pipe has ended.
+func (ln *lane) fallen(d *frame.Data, why messages.Reason) Undelivered {
+	s, dict := ln.pipe.s, &ln.pipe.dict
+	u := Undelivered{Session: s, Channel: ln.spec.Name, Target: d.Target, Reason: why, TypeName: d.Type}
+	if d.TargetRef != 0 {
+		u.Target = dict.text(frame.TableTarget, d.TargetRef)
+	}
+	if d.TypeRef != 0 {
+		u.TypeName = dict.text(frame.TableType, d.TypeRef)
+	}
+	id := d.SenderID
+	if d.SenderRef != 0 {
+		id = dict.text(frame.TableSender, d.SenderRef)
+	}
+	switch d.SenderForm {
+	case frame.SenderLocal, frame.SenderInline:
+		u.Sender = &actor.PID{Address: s.r.Address(), Id: id, RequestId: d.SenderRequest}
+	case frame.SenderForeign:
+		u.Sender = &actor.PID{Address: d.SenderAddr, Id: id, RequestId: d.SenderRequest}
+	}
+	return u
+}
+
+// handBack reports a message that was not sent, decoded again from its body.
+func (r *Registry) handBack(u Undelivered, body []byte) {
+	if typ, err := r.cfg.Types.Lookup(u.TypeName); err == nil {
+		u.Msg, _ = decodeBody(typ, nil, body, 0)
+	}
+	r.undelivered(u)
 }

@@ -26,6 +26,17 @@ type segment struct {
 	foreign bool             // b is (part of) a body: nothing may be appended
 }
 
+// memory is how many bytes the segment holds.
+func (s *segment) memory() int {
+	switch {
+	case s.block != nil:
+		return blockSize
+	case s.small != nil:
+		return smallSize
+	}
+	return len(s.b)
+}
+
 // release gives the segment's memory back.
 func (s *segment) release() {
 	s.unpool()
@@ -47,7 +58,10 @@ func (s *segment) unpool() {
 }
 
 // body is a large encoded message that several segments refer to.
-type body struct{ b []byte }
+type body struct {
+	b       []byte
+	foreign bool // b is the message itself: it is never used again
+}
 
 // Encoded bodies between the sizes are pooled; larger ones are left to the
 // collector, so that one huge message does not stay in memory.
@@ -74,6 +88,9 @@ func newBody(size int) *body {
 }
 
 func (b *body) release() {
+	if b.foreign {
+		return
+	}
 	c := cap(b.b)
 	b.b = b.b[:0]
 	switch {
@@ -84,6 +101,9 @@ func (b *body) release() {
 		mediumBodies.Put(b)
 	}
 }
+
+// Reuse implements messages.Owner.
+func (b *body) Reuse() { b.release() }
 
 // segments is a queue of segments. Its zero value is empty.
 type segments struct {

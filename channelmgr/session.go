@@ -1,8 +1,8 @@
 package channelmgr
 
 import (
-	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -31,9 +31,13 @@ type Session struct {
 
 	data atomic.Pointer[outbound]             // the channel that most messages travel on
 	out  atomic.Pointer[map[string]*outbound] // all of them; replaced, never changed
+	past map[string]*outbound                 // of channels that were removed; with mu
 	ctl  *pipe
 
 	carrying sync.Mutex // while a link is given its pipe; taken before mu
+
+	telling sync.Mutex      // taken before mu
+	told    map[string]bool // channels that were told to be up; with telling
 
 	mu      sync.Mutex
 	pipes   map[uint8]*pipe
@@ -41,12 +45,19 @@ type Session struct {
 	control *link
 	in      map[string]*inbound
 	inEpoch uint64 // the peer's number for the flows in in
+	parted  bool   // in is the next session's, too: it is not changed any more
 	ended   messages.Reason
 
+	over       atomic.Bool // ended
 	linked     atomic.Bool
 	direct     atomic.Bool  // linked by a link of its own, not by a circuit
-	rtt        atomic.Int64 // round trip as last measured by a heartbeat, in ns; 0: not known
-	assembling atomic.Int64 // bytes of partly received large messages
+	retell     atomic.Bool  // what is stable has to be told again
+	parked     atomic.Int64 // bytes that wait to be posted
+	parking    sync.Mutex
+	roomy      chan struct{} // closed when less is parked; nil when no reader waits
+	reportAnew atomic.Bool   // reports may have been lost with a control link
+	rtt        atomic.Int64  // round trip as last measured by a heartbeat, in ns; 0: not known
+	assembling atomic.Int64  // bytes of partly received large messages
 }
 
 func newSession(r *Registry, p overlay.Peer, generation uint64) *Session {
@@ -93,17 +104,30 @@ func (s *Session) Ended() bool {
 // policy decides, see ChannelSpec. An error is a *SendError and means that
 // the message did not leave.
 func (s *Session) Send(o *Outgoing) error {
-	c := s.data.Load()
-	if c == nil || (o.Channel != "" && o.Channel != DataChannel) {
-		var err error
-		if c, err = s.outbound(cmp.Or(o.Channel, DataChannel)); err != nil {
-			return err
-		}
-	}
 	typ, err := s.r.cfg.Types.Of(o.Msg)
 	if err != nil {
 		s.r.counters.refused(messages.ReasonNoCodec)
-		return &SendError{Node: s.peer.Name, Channel: c.spec.Name, Reason: messages.ReasonNoCodec, Err: err}
+		return &SendError{Node: s.peer.Name, Channel: o.Channel, Reason: messages.ReasonNoCodec, Err: err}
+	}
+	name := o.Channel
+	if name == "" {
+		name = s.r.plan.Load().pick(typ, o)
+	}
+	c := s.data.Load()
+	if c == nil || name != DataChannel {
+		if c, err = s.outbound(name); err != nil {
+			return err
+		}
+	}
+	if o.Label != "" && c.spec.Ordering != Causal {
+		if c, err = s.outbound(c.spec.Name + causalTwin); err != nil {
+			return err
+		}
+	}
+	if (o.Ack || o.Receipt != nil) && c.spec.Delivery != AtLeastOnce {
+		if c, err = s.outbound(c.spec.Name + ackTwin); err != nil {
+			return err
+		}
 	}
 	if o.Target == "" {
 		return &SendError{Node: s.peer.Name, Channel: c.spec.Name, Reason: messages.ReasonNoSuchActor, Err: errors.New("the id of the target is empty")}
@@ -114,10 +138,12 @@ func (s *Session) Send(o *Outgoing) error {
 	}
 	o.hash = xxhash.Sum64String(o.Target)
 	slot := uint8(o.hash % Slots)
-	if o.Key != "" {
+	if c.spec.Ordering == Causal {
+		slot = SlotOf(o.Label) // a label is one order, whatever the targets and keys
+	} else if o.Key != "" {
 		slot = SlotOf(o.Key)
 	}
-	return c.lane(slot).send(slot, typ, o)
+	return c.send(slot, typ, o)
 }
 
 // checkSizes refuses what the peer would end the link for.
@@ -171,41 +197,62 @@ func (s *Session) outbound(name string) (*outbound, error) {
 			return c, nil
 		}
 	}
-	spec, ok := s.r.channels[name]
-	if !ok {
-		s.r.counters.refused(messages.ReasonUnreachable)
-		return nil, &SendError{Node: s.peer.Name, Channel: name, Reason: messages.ReasonUnreachable, Err: ErrUnknownChannel}
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.out.Load()
+	refuse := func(err error) (*outbound, error) {
+		s.r.counters.refused(messages.ReasonUnreachable)
+		return nil, &SendError{Node: s.peer.Name, Channel: baseName(name), Reason: messages.ReasonUnreachable, Err: err}
+	}
+	spec, err := s.r.Channel(baseName(name))
+	if err != nil {
+		return refuse(err)
+	}
+	spec = spec.twin(name)
 	m := make(map[string]*outbound)
-	if old != nil {
+	if old := s.out.Load(); old != nil {
 		if c := (*old)[name]; c != nil {
 			return c, nil
 		}
 		maps.Copy(m, *old)
 	}
-	c := &outbound{spec: spec}
-	for i := range spec.Lanes {
-		ln := &lane{channel: name, spec: spec, flows: &c.flows}
-		for slot := i; slot < Slots; slot += spec.Lanes {
-			ln.slots = append(ln.slots, uint8(slot))
-		}
-		ln.pipe = s.pipe(linkIndex(name, i))
-		p := ln.pipe
-		p.mu.Lock()
-		p.lanes = append(slices.Clone(p.lanes), ln)
-		slices.SortStableFunc(p.lanes, func(a, b *lane) int { return cmp.Compare(rank(a.spec.Priority), rank(b.spec.Priority)) })
-		p.mu.Unlock()
-		c.lanes = append(c.lanes, ln)
+	switch c := s.past[name]; {
+	case c == nil && len(m)+len(s.past) >= maxWireChannels:
+		return refuse(fmt.Errorf("more than %d channels were opened to this node, removed ones and twins included", maxWireChannels))
+	case c == nil:
+	case c.spec.promise() != spec.promise():
+		return refuse(errPromise)
+	default: // it was removed and added again
+		delete(s.past, name)
+		s.apply(c, spec)
+		m[name] = c
+		s.out.Store(&m)
+		return c, nil
 	}
+	c := newOutbound(name, spec)
+	s.addLanes(c, spec.Lanes)
 	m[name] = c
 	s.out.Store(&m)
 	if name == DataChannel {
 		s.data.Store(c)
 	}
 	return c, nil
+}
+
+// addLanes gives a channel lanes up to a number. s.mu is held.
+func (s *Session) addLanes(c *outbound, n int) {
+	for i := int(c.count.Load()); i < n; i++ {
+		ln := newLane(c, i)
+		ln.stats = s.r.channelCounters(c.spec.Name)
+		ln.pipe = s.pipe(linkIndex(c.spec.Name, i))
+		p := ln.pipe
+		p.mu.Lock()
+		p.keeping = p.keeping || ln.kept != nil
+		p.lanes = append(slices.Clone(p.lanes), ln)
+		p.rank()
+		p.mu.Unlock()
+		c.lanes[i] = ln
+		c.count.Store(int32(i + 1))
+	}
 }
 
 func rank(p Priority) int {
@@ -228,8 +275,8 @@ func (s *Session) pipe(index uint8) *pipe {
 			s.pipes = make(map[uint8]*pipe)
 		}
 		s.pipes[index] = p
-		if p.link = s.links[index]; p.link != nil {
-			p.carried = true
+		if l := s.links[index]; l != nil && !l.leaving.Load() && !l.shy.Load() {
+			p.link, p.carried = l, true
 			p.defs = p.greeting()
 		}
 	}
@@ -249,23 +296,57 @@ func linkIndex(channel string, n int) uint8 {
 
 // update takes a peer's report on a flow of ours.
 func (s *Session) update(channel string, slot uint8, u frame.FlowUpdate) {
-	m := s.out.Load()
-	if m == nil {
-		return
-	}
-	c := (*m)[channel]
+	c := s.opened(channel)
 	if c == nil || slot >= Slots {
 		return
 	}
-	p := c.lane(slot).pipe
-	p.mu.Lock()
-	from := c.flows[slot].Confirmed()
-	_, lost := c.flows[slot].Update(flow.Update{Next: u.Next, Credit: u.Credit, Lost: u.Lost})
-	p.wake()
-	p.mu.Unlock()
-	if lost > 0 {
-		s.r.lost(Loss{Session: s, Channel: channel, Slot: slot, From: from, To: from + lost, Confirmed: true})
+	if u.Epoch != s.epoch {
+		s.r.count("past_reports")
+		return
 	}
+	ln := c.lock(slot)
+	p := ln.pipe
+	fl := &c.flows[slot]
+	from := fl.Confirmed()
+	progress, lost := fl.Update(flow.Update{Next: u.Next, Credit: u.Credit, Lost: u.Lost})
+	p.wake()
+	unheard := u.Rejected > ln.rejects[slot] // rejects of which the report was lost with a control link
+	ln.rejects[slot] = u.Rejected
+	if ln.latest != nil {
+		ln.latest.confirm(slot, fl.Confirmed())
+		p.kickPending(ln) // the window may have opened; locks no more
+		lost = 0          // superseded on its way
+	} else {
+		if ln.kept != nil {
+			ln.kept.settle(ln, slot, progress, unheard || lost > 0)
+		}
+		p.mu.Unlock()
+	}
+	if ln.causal {
+		s.r.arrivedThere(s, orderKey{c.name, slot}, u.Arrived)
+	}
+	if unheard {
+		s.r.count("rejects_unheard")
+	}
+	if lost > 0 {
+		s.r.lost(Loss{Session: s, Channel: c.spec.Name, Slot: slot, From: from, To: from + lost, Confirmed: true})
+	}
+}
+
+// Kept returns how many messages are kept for the peer because they are not
+// confirmed, on all channels that keep any.
+func (s *Session) Kept() (n int) {
+	for _, p := range s.allPipes() {
+		p.mu.Lock()
+		for _, ln := range p.lanes {
+			if ln.keeps() {
+				count, _ := ln.held()
+				n += count
+			}
+		}
+		p.mu.Unlock()
+	}
+	return n
 }
 
 // allPipes returns the data pipes.
@@ -303,6 +384,7 @@ func (s *Session) end(why messages.Reason, linkWhy messages.Reason) {
 	}
 	s.ended = why
 	s.mu.Unlock()
+	s.over.Store(true)
 	s.linked.Store(false)
 	for _, l := range s.allLinks() {
 		l.fail(linkWhy, nil)
@@ -311,4 +393,7 @@ func (s *Session) end(why messages.Reason, linkWhy messages.Reason) {
 	for _, p := range s.allPipes() {
 		p.end(why)
 	}
+	s.r.partOrders(s) // nothing is sent any more
+	s.settle()
+	s.tellChannels(why)
 }

@@ -3,7 +3,10 @@ package channelmgr
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/maquis-go/maquis/messages"
 )
 
 // Names of the channels that always exist.
@@ -77,16 +80,16 @@ const (
 // ChannelSpec describes a named channel. The sender's spec governs.
 type ChannelSpec struct {
 	Name          string
-	Lanes         int           // ceiling of ordered streams per peer; 0 means 1
+	Lanes         int           // ceiling of ordered streams per peer, opened when messages would wait; 0 means 1
 	Priority      Priority      // among lanes that share a link
-	Delivery      Delivery      // only AtMostOnce so far
-	Ordering      Ordering      // only FIFO so far
+	Delivery      Delivery      // AtLeastOnce: what is not confirmed is kept and sent again; delivered once while both nodes live
+	Ordering      Ordering      // FIFO; Monotonic: of each partition key (or target) the newest message supersedes what waits, and arrives; Causal, with AtLeastOnce: see Outgoing.Label
 	MaxQueueLen   int           // messages waiting per lane and peer; 0 means DefaultMaxQueueLen
 	MaxQueueBytes int           // bytes waiting per lane and peer; 0 means DefaultMaxQueueBytes
-	Overflow      Overflow      // Block or Reject so far
+	Overflow      Overflow      // at the bounds; only Block and Reject where every message counts
 	BlockTimeout  time.Duration // for Block; 0 means DefaultBlockTimeout, then as Reject
-	Compression   Compression   // only None so far
-	Overlay       string        // "" means the default overlay
+	Compression   Compression   // of what is written together, from 1 KiB on, if it becomes smaller
+	Overlay       string        // whose tree its broadcasts go over; "" means the first overlay
 	Types         []string      // protobuf names that travel on it unless a send says otherwise
 }
 
@@ -121,30 +124,55 @@ func (c ChannelSpec) Validate() error {
 		bad("the name has %d bytes; at most 64 are allowed", len(c.Name))
 	case c.Name == ControlChannel:
 		bad("the name is reserved for the runtime; choose another")
+	case strings.Contains(c.Name, twinMark):
+		bad("a name has no %q", twinMark)
 	}
 	if c.Lanes < 0 || c.Lanes > MaxLanes {
 		bad("lanes is %d; use 1 to %d", c.Lanes, MaxLanes)
 	}
+	if c.Priority > Low {
+		bad("unknown priority %d; use High, Medium or Low", c.Priority)
+	}
+	for _, t := range c.Types {
+		if t == "" || len(t) > messages.MaxTypeName {
+			bad("message types have names of 1 to %d bytes, not %d", messages.MaxTypeName, len(t))
+		}
+	}
 	if c.MaxQueueLen < 0 || c.MaxQueueBytes < 0 || c.BlockTimeout < 0 {
 		bad("bounds and times cannot be negative")
 	}
-	if c.Delivery != AtMostOnce {
-		bad("delivery at-least-once is not available in this version; leave it at AtMostOnce")
-	}
-	if c.Ordering != FIFO {
-		bad("only FIFO ordering is available in this version")
-	}
-	if c.Overflow != Block && c.Overflow != Reject {
-		bad("only the overflow policies Block and Reject are available in this version")
-	}
-	if c.Compression != None {
-		bad("compression is not available in this version; leave it at None")
-	}
-	if c.Overlay != "" {
-		bad("binding to overlay %q is not available in this version; leave it empty", c.Overlay)
+	c.validateMode(bad)
+	if c.Compression > Zstd {
+		bad("unknown compression %d; use None, S2 or Zstd", c.Compression)
 	}
 	return errors.Join(errs...)
 }
+
+// validateMode checks that delivery, ordering and overflow go together.
+func (c ChannelSpec) validateMode(bad func(format string, args ...any)) {
+	switch {
+	case c.Delivery > AtLeastOnce:
+		bad("delivery %d is unknown; use AtMostOnce or AtLeastOnce", c.Delivery)
+	case c.Ordering > Causal:
+		bad("ordering %d is unknown; use FIFO, Monotonic or Causal", c.Ordering)
+	case c.Overflow > DropNewest:
+		bad("overflow %d is unknown; use Block, Reject, DropOldest or DropNewest", c.Overflow)
+	case c.Delivery == AtLeastOnce && c.Ordering == Monotonic:
+		bad("delivery AtLeastOnce and ordering Monotonic contradict each other; Monotonic alone brings the newest message of each key")
+	case c.Delivery == AtMostOnce && c.Ordering == Causal:
+		bad("ordering Causal needs delivery AtLeastOnce")
+	case c.Delivery == AtLeastOnce && c.drops():
+		bad("overflow %s loses messages, which delivery AtLeastOnce must not; use Block or Reject", overflowNames[c.Overflow])
+	case c.Ordering == Monotonic && c.Name == DataChannel:
+		bad("the default channel cannot have ordering Monotonic: messages to one actor would supersede each other; use another channel")
+	case c.Ordering == Monotonic && c.drops():
+		bad("overflow %s would lose the newest message of a key; use Block or Reject with ordering Monotonic", overflowNames[c.Overflow])
+	}
+}
+
+func (c ChannelSpec) drops() bool { return c.Overflow == DropOldest || c.Overflow == DropNewest }
+
+var overflowNames = [...]string{"Block", "Reject", "DropOldest", "DropNewest"}
 
 // Policy says how nodes are reached to which no overlay has a link. The zero
 // value is Adaptive.

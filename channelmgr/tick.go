@@ -40,6 +40,7 @@ func (m *manager) onTick() {
 				m.idle(s, l)
 			}
 			if l.control && !late && now-read >= silent {
+				m.silenced(l)
 				l.fail(messages.ReasonSilent, nil)
 			}
 		}
@@ -47,9 +48,19 @@ func (m *manager) onTick() {
 			m.blind(s, now)
 		}
 		s.reportAll(overlay.Time(now))
+		s.tellChannels(messages.ReasonClosed)
 		if s.Linked() && !r.holds.held(s.peer) {
 			m.unheld(s, now)
 		}
+	}
+}
+
+// silenced: a dial to the peer of a link that fell silent would wait in vain as
+// long as it may. What waits goes round first; see reach.
+func (m *manager) silenced(l *link) {
+	if k := lifeOf(l.s.peer); !l.relayed && m.r.cfg.Routing != RelayOnly {
+		m.failures[dataLink{life: k, control: true}]++
+		m.relayed[k] = false
 	}
 }
 
@@ -64,21 +75,28 @@ func (m *manager) blind(s *Session, now time.Duration) {
 }
 
 // idle closes a data link in order: we stop writing, the peer finishes and
-// closes.
+// closes. While something of the peer waits here to be posted the link stays: the
+// peer would open another to send it again.
 func (m *manager) idle(s *Session, l *link) {
+	if s.parked.Load() > 0 {
+		return
+	}
 	s.mu.Lock()
 	p := s.pipes[l.index]
-	s.mu.Unlock()
+	quiet := true
 	if p != nil {
 		p.mu.Lock()
-		quiet := p.link == l && p.busy == nil && p.empty()
-		if quiet {
+		if quiet = p.link == l && p.busy == nil && p.quiet(); quiet {
 			p.link, p.opening = nil, false
 		}
 		p.mu.Unlock()
-		if !quiet {
-			return
-		}
+	}
+	if quiet {
+		l.leaving.Store(true)
+	}
+	s.mu.Unlock()
+	if !quiet {
+		return
 	}
 	l.writeClose(messages.ReasonClosed)
 	_ = l.stream.SetReadDeadline(time.Now().Add(m.r.cfg.Timing.WriteTimeout))

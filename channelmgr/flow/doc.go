@@ -15,10 +15,10 @@
 // number as long as one of them can bring it, then gives it up and counts it.
 // State outlives carriers: that is how order survives a reconnect.
 //
-// Modes differ only in what the sender keeps. This version has fifo, which
-// keeps nothing: what was written to a carrier that died and did not arrive is
-// lost and counted. The modes latest, acked and causal will keep messages and
-// put them behind the same numbers.
+// Modes differ only in what the sender keeps, see package channelmgr: nothing
+// (fifo: what was written to a carrier that died and did not arrive is lost and
+// counted), the newest message of each key (latest), all that is not confirmed
+// (acked). What is kept goes behind the same numbers on the next carrier.
 //
 // Callers serialize access to each end.
 package flow

@@ -229,6 +229,50 @@ func TestWindow(t *testing.T) {
 	require.EqualValues(t, InitialWindow+1, s.Confirmed(), "time does not go back")
 }
 
+// The window is that of the last report: it closes as well as it opens.
+func TestWindowCloses(t *testing.T) {
+	var s Sender
+	for range 100 {
+		s.Take()
+	}
+	s.Update(Update{Next: 51, Credit: 60})
+	require.False(t, s.Open(), "what was sent beyond it stays sent")
+	s.Update(Update{Next: 61, Credit: 101})
+	require.True(t, s.Open())
+	s.Take()
+	require.False(t, s.Open())
+}
+
+// One question is open at a time, or one more after AskEvery numbers.
+func TestAsk(t *testing.T) {
+	var s Sender
+	var asked []uint64
+	for range 2*AskEvery + 10 {
+		if n := s.Take(); s.Ask() {
+			asked = append(asked, n)
+		}
+	}
+	require.Equal(t, []uint64{1, 1 + AskEvery, 1 + 2*AskEvery}, asked)
+	s.Update(Update{Next: 2, Credit: 1 << 20})
+	s.Take()
+	require.False(t, s.Ask(), "the last question is open")
+	s.Update(Update{Next: 2 + 2*AskEvery, Credit: 1 << 20})
+	s.Take()
+	require.True(t, s.Ask())
+}
+
+// What is lost beyond what is confirmed is told with what confirms it.
+func TestLossesAheadOfTheReport(t *testing.T) {
+	var s Sender
+	for range 10 {
+		s.Take()
+	}
+	_, lost := s.Update(Update{Next: 2, Lost: 4})
+	require.EqualValues(t, 1, lost)
+	_, lost = s.Update(Update{Next: 9, Lost: 4})
+	require.EqualValues(t, 3, lost)
+}
+
 // A receiver that began anew counts its losses from zero: they are all news.
 func TestLossesOfANewReceiver(t *testing.T) {
 	var s Sender

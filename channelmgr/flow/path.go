@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/maquis-go/maquis/overlay"
@@ -17,6 +18,9 @@ const PathHoldFor = time.Second
 // ready. As with Receiver, the caller calls Pop after each call until it
 // reports false.
 type Path struct {
+	// HoldFor bounds how long a held message waits; zero means PathHoldFor.
+	HoldFor time.Duration
+
 	arrived uint64 // numbers up to this are delivered or given up
 	lost    uint64 // of those, given up
 	told    uint64
@@ -68,11 +72,11 @@ func (p *Path) Pop() (item any, ok bool) {
 // Waits reports whether a message waits for lower numbers, and until when at
 // most: Expire is to be called then.
 func (p *Path) Waits() (until overlay.Time, ok bool) {
-	return p.since.Add(PathHoldFor), len(p.held.items) > 0
+	return p.since.Add(cmp.Or(p.HoldFor, PathHoldFor)), len(p.held.items) > 0
 }
 
 // Expire gives up what is missing below the first held message, if that has
-// waited for PathHoldFor.
+// waited for HoldFor.
 func (p *Path) Expire(now overlay.Time) {
 	if until, ok := p.Waits(); ok && now >= until {
 		p.skip()

@@ -13,6 +13,9 @@ type Piece struct {
 	Body          []byte // parsed only
 }
 
+// PieceHead is the size of a piece's frame without its body.
+const PieceHead = 16
+
 // AppendPiece appends the frame up to its body; the caller patches the length.
 func AppendPiece(dst []byte, channel, slot uint8, seq uint64) []byte {
 	dst = append(dst, 0, 0, 0, 0, byte(KindPiece), 0, slot, channel)
@@ -21,10 +24,10 @@ func AppendPiece(dst []byte, channel, slot uint8, seq uint64) []byte {
 
 // ParsePiece reads a piece. Its body is a view of raw.
 func ParsePiece(raw []byte) (Piece, error) {
-	if len(raw) <= 16 || raw[5] != 0 || raw[6] > 63 {
+	if len(raw) <= PieceHead || raw[5] != 0 || raw[6] > 63 {
 		return Piece{}, bad("a malformed piece of %d bytes", len(raw))
 	}
-	p := Piece{Slot: raw[6], Channel: raw[7], Seq: binary.BigEndian.Uint64(raw[8:]), Body: raw[16:]}
+	p := Piece{Slot: raw[6], Channel: raw[7], Seq: binary.BigEndian.Uint64(raw[8:]), Body: raw[PieceHead:]}
 	if p.Seq == 0 || p.Seq >= MaxNumber {
 		return Piece{}, bad("a piece of message number %d", p.Seq)
 	}
@@ -68,29 +71,59 @@ func ParseDefine(raw []byte) (Define, error) {
 }
 
 // FlowUpdate reports on a flow to its sender: what has arrived, what may be
-// sent, what was lost.
+// sent, what was lost, and how many of what arrived could not be delivered.
 type FlowUpdate struct {
 	Channel, Slot      uint8
 	Next, Credit, Lost uint64
+	Rejected           uint64
+	Arrived            uint64 // as Next, for messages that have arrived and may wait to be delivered
+	Epoch              uint64 // of the sender's session that the flow is of; see Session
 }
 
 // AppendFlowUpdate appends a whole frame.
 func AppendFlowUpdate(dst []byte, u FlowUpdate) []byte {
-	dst = begin(dst, 2+24, KindFlowUpdate, 0)
+	dst = begin(dst, 2+48, KindFlowUpdate, 0)
 	dst = append(dst, u.Channel, u.Slot)
 	dst = binary.BigEndian.AppendUint64(dst, u.Next)
 	dst = binary.BigEndian.AppendUint64(dst, u.Credit)
-	return binary.BigEndian.AppendUint64(dst, u.Lost)
+	dst = binary.BigEndian.AppendUint64(dst, u.Lost)
+	dst = binary.BigEndian.AppendUint64(dst, u.Rejected)
+	dst = binary.BigEndian.AppendUint64(dst, u.Arrived)
+	return binary.BigEndian.AppendUint64(dst, u.Epoch)
 }
 
 // ParseFlowUpdate reads a FlowUpdate.
 func ParseFlowUpdate(raw []byte) (FlowUpdate, error) {
 	c := body(raw)
-	u := FlowUpdate{Channel: c.u8(), Slot: c.u8(), Next: c.u64(), Credit: c.u64(), Lost: c.u64()}
+	u := FlowUpdate{Channel: c.u8(), Slot: c.u8(), Next: c.u64(), Credit: c.u64(), Lost: c.u64(), Rejected: c.u64(), Arrived: c.u64(), Epoch: c.u64()}
 	if u.Slot > 63 {
 		c.bad = true
 	}
 	return u, c.done(KindFlowUpdate)
+}
+
+// Stable says that of all that its sender has sent in a causal order, to anyone,
+// the messages up to Count have arrived.
+type Stable struct {
+	Channel, Slot uint8
+	Count         uint64
+}
+
+// AppendStable appends a whole frame.
+func AppendStable(dst []byte, s Stable) []byte {
+	dst = begin(dst, 2+8, KindStable, 0)
+	dst = append(dst, s.Channel, s.Slot)
+	return binary.BigEndian.AppendUint64(dst, s.Count)
+}
+
+// ParseStable reads a Stable.
+func ParseStable(raw []byte) (Stable, error) {
+	c := body(raw)
+	s := Stable{Channel: c.u8(), Slot: c.u8(), Count: c.u64()}
+	if s.Slot > 63 {
+		c.bad = true
+	}
+	return s, c.done(KindStable)
 }
 
 // Begin says that a flow travels on this link from now on. Numbers from the
@@ -218,24 +251,26 @@ type Undelivered struct {
 	Target        string
 	Sender        string
 	Type          string
+	Epoch         uint64 // as in a FlowUpdate
 }
 
 // AppendUndelivered appends a whole frame.
 func AppendUndelivered(dst []byte, u Undelivered) []byte {
-	dst = begin(dst, 2+8+8+len(u.Reason)+len(u.Target)+len(u.Sender)+len(u.Type), KindUndelivered, 0)
+	dst = begin(dst, 2+8+8+8+len(u.Reason)+len(u.Target)+len(u.Sender)+len(u.Type), KindUndelivered, 0)
 	dst = append(dst, u.Channel, u.Slot)
 	dst = binary.BigEndian.AppendUint64(dst, u.Seq)
 	dst = appendText(dst, string(u.Reason))
 	dst = appendText(dst, u.Target)
 	dst = appendText(dst, u.Sender)
-	return appendText(dst, u.Type)
+	dst = appendText(dst, u.Type)
+	return binary.BigEndian.AppendUint64(dst, u.Epoch)
 }
 
 // ParseUndelivered reads an Undelivered.
 func ParseUndelivered(raw []byte) (Undelivered, error) {
 	c := body(raw)
 	u := Undelivered{Channel: c.u8(), Slot: c.u8(), Seq: c.u64(), Reason: c.reason(),
-		Target: c.text(MaxID), Sender: c.text(MaxID), Type: c.text(MaxName)}
+		Target: c.text(MaxID), Sender: c.text(MaxID), Type: c.text(MaxName), Epoch: c.u64()}
 	return u, c.done(KindUndelivered)
 }
 

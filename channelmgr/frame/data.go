@@ -16,7 +16,7 @@ const (
 	flagFragment  uint8 = 1 << 4
 	flagTargetReq uint8 = 1 << 5
 	flagExpires   uint8 = 1 << 6
-	flagReserved  uint8 = 1 << 7
+	flagReport    uint8 = 1 << 7
 )
 
 // Forms of a sender.
@@ -29,13 +29,13 @@ const (
 	senderRequest uint8 = 0x80 // a request id follows
 )
 
-// Extension ids, reserved: none is written by this version. The high bit
-// marks one that a receiver must understand.
+// Extension ids. The high bit marks one that a receiver must understand. Those
+// but for the causal one are reserved.
 const (
 	ExtRelay       uint8 = 0x81 // origin, destination, incarnation, hop limit
 	ExtOverlay     uint8 = 0x82 // overlay instance
 	ExtTrace       uint8 = 0x03
-	ExtCausalLabel uint8 = 0x84
+	ExtCausalLabel uint8 = 0x84 // u64: Data.After
 )
 
 // dataHead is the size of the fixed part of a data frame.
@@ -70,6 +70,9 @@ type Data struct {
 	SenderRequest uint32
 	Header        map[string]string
 	ExpiresMS     uint32 // remaining time limit; 0 none
+	Report        bool   // the sender wants to hear soon that it has arrived
+	Causal        bool   // in a causal order
+	After         uint64 // in which it waits until all that its sender sent up to that count have arrived; 0: nothing
 	Fragment      bool   // Body is the first piece
 	Total         uint32 // of a split message's body
 	Body          []byte // parsed only: a view of the frame
@@ -123,6 +126,11 @@ func AppendData(dst []byte, d *Data) []byte {
 		flags |= flagExpires
 		dst = binary.BigEndian.AppendUint32(dst, d.ExpiresMS)
 	}
+	if d.Causal {
+		flags |= flagExtension
+		dst = append(dst, 0, 11, ExtCausalLabel, 0, 8)
+		dst = binary.BigEndian.AppendUint64(dst, d.After)
+	}
 	if d.Fragment {
 		flags |= flagFragment
 		dst = binary.BigEndian.AppendUint32(dst, d.Total)
@@ -130,12 +138,21 @@ func AppendData(dst []byte, d *Data) []byte {
 	if d.System {
 		flags |= flagSystem
 	}
+	if d.Report {
+		flags |= flagReport
+	}
 	dst[start+5] = flags
 	return dst
 }
 
 // SetSeq writes the sequence number into an encoded data frame.
 func SetSeq(raw []byte, seq uint64) { binary.BigEndian.PutUint64(raw[8:], seq) }
+
+// SeqOf reads the sequence number of an encoded data or piece frame.
+func SeqOf(raw []byte) uint64 { return binary.BigEndian.Uint64(raw[8:]) }
+
+// SetReport asks for a report in an encoded data frame.
+func SetReport(raw []byte) { raw[5] |= flagReport }
 
 // SlotSeq reads slot and sequence number of an encoded data or piece frame.
 func SlotSeq(raw []byte) (slot uint8, seq uint64) {
@@ -165,9 +182,6 @@ func ParseData(raw []byte, d *Data) error {
 		return bad("a data frame of %d bytes", len(raw))
 	}
 	flags := raw[5]
-	if flags&flagReserved != 0 {
-		return bad("reserved flags %#x", flags)
-	}
 	*d = Data{
 		Slot:      raw[6],
 		Channel:   raw[7],
@@ -175,6 +189,7 @@ func ParseData(raw []byte, d *Data) error {
 		TypeRef:   binary.BigEndian.Uint32(raw[16:]),
 		TargetRef: binary.BigEndian.Uint32(raw[20:]),
 		System:    flags&flagSystem != 0,
+		Report:    flags&flagReport != 0,
 	}
 	if d.Slot > 63 || d.Seq == 0 || d.Seq >= MaxNumber {
 		return bad("slot %d, sequence number %d", d.Slot, d.Seq)
@@ -203,8 +218,7 @@ func ParseData(raw []byte, d *Data) error {
 		d.ExpiresMS = c.u32()
 	}
 	if flags&flagExtension != 0 {
-		var err error
-		if d.Skipped, err = skipExtensions(&c); err != nil {
+		if err := parseExtensions(&c, d); err != nil {
 			return err
 		}
 	}
@@ -259,20 +273,28 @@ func parseHeader(c *cursor, d *Data) error {
 	return nil
 }
 
-// skipExtensions passes over extensions that may be ignored and counts them.
-// Those that this version would have to understand end the link.
-func skipExtensions(c *cursor) (skipped int, err error) {
+// parseExtensions reads what is known here, and passes over extensions that may
+// be ignored and counts them. Those that this version would have to understand
+// end the link.
+func parseExtensions(c *cursor, d *Data) error {
 	ext := cursor{b: c.take(int(c.u16()))}
 	for !ext.bad && len(ext.b) > 0 {
 		id := ext.u8()
-		ext.take(int(ext.u16()))
-		if id&0x80 != 0 {
-			return 0, bad("a critical extension %#x that is not known here", id)
+		body := cursor{b: ext.take(int(ext.u16()))}
+		switch {
+		case id == ExtCausalLabel:
+			d.Causal, d.After = true, body.u64()
+			if body.bad || len(body.b) > 0 {
+				return bad("a malformed extension %#x", id)
+			}
+		case id&0x80 != 0:
+			return bad("a critical extension %#x that is not known here", id)
+		default:
+			d.Skipped++
 		}
-		skipped++
 	}
 	if ext.bad {
-		return 0, bad("a truncated extension")
+		return bad("a truncated extension")
 	}
-	return skipped, nil
+	return nil
 }

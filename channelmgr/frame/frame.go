@@ -28,9 +28,11 @@ const (
 	KindClose       Kind = 12
 	KindSession     Kind = 13
 	KindRelay       Kind = 14
+	KindPacked      Kind = 15
+	KindStable      Kind = 16
 )
 
-var kindNames = [...]string{"kind 0", "data", "piece", "define", "flow-update", "begin", "end", "ping", "pong", "overlay", "control", "undelivered", "close", "session", "relay"}
+var kindNames = [...]string{"kind 0", "data", "piece", "define", "flow-update", "begin", "end", "ping", "pong", "overlay", "control", "undelivered", "close", "session", "relay", "packed", "stable"}
 
 // String returns the kind's name.
 func (k Kind) String() string {
@@ -84,6 +86,9 @@ func Next(buf []byte, limit int) (raw []byte, n int, err error) {
 	}
 	return buf[:n:n], n, nil
 }
+
+// Len returns the length of the frame that b begins with, head included.
+func Len(b []byte) int { return int(binary.BigEndian.Uint32(b)) + 4 }
 
 // Finish patches the length of the frame that begins at start and ends with
 // buf.

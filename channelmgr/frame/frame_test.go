@@ -34,18 +34,22 @@ var captures = map[string][]byte{
 	"data_future":   whole(Data{Channel: 1, Seq: 1, TypeRef: 1, TargetRef: 1, SenderForm: SenderInline, SenderID: "future$1"}, ""),
 	"data_sender":   whole(Data{Channel: 1, Seq: 1, TypeRef: 1, TargetRef: 1, SenderForm: SenderLocal, SenderRef: 12}, ""),
 	"data_split":    whole(Data{Channel: 1, Seq: 1, TypeRef: 1, TargetRef: 1, Fragment: true, Total: 100000}, "first"),
+	"data_report":   whole(Data{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2, Report: true}, "body"),
 	"piece":         func() []byte { b := append(AppendPiece(nil, 1, 5, 7), "more"...); Finish(b, 0); return b }(),
 	"define":        AppendDefine(nil, TableTarget, 2, "orders"),
-	"flow_update":   AppendFlowUpdate(nil, FlowUpdate{Channel: 1, Slot: 5, Next: 8, Credit: 65543, Lost: 1}),
+	"flow_update":   AppendFlowUpdate(nil, FlowUpdate{Channel: 1, Slot: 5, Next: 8, Credit: 65543, Lost: 1, Rejected: 2, Arrived: 9, Epoch: 4}),
+	"stable":        AppendStable(nil, Stable{Channel: 1, Slot: 5, Count: 7}),
+	"data_causal":   whole(Data{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2, Causal: true, After: 6}, "body"),
 	"begin":         AppendBegin(nil, Begin{Channel: 1, Slot: 5, Base: 8, Abandoned: 2}),
 	"end":           AppendEnd(nil, End{Channel: 1, Slot: 5, Seq: 7}),
 	"ping":          AppendPing(nil, Ping{Nonce: 1, Sent: 2}),
 	"pong":          AppendPong(nil, Ping{Nonce: 1, Sent: 2}),
 	"overlay":       AppendOverlay(nil, Overlay{Instance: "roster", Type: "maquis.v1.RosterPull", Body: []byte{1, 2}}),
 	"control":       AppendControl(nil, Control{Type: "maquis.v1.SpawnRequest", Body: []byte{1}}),
-	"undelivered":   AppendUndelivered(nil, Undelivered{Channel: 1, Slot: 5, Seq: 7, Reason: messages.ReasonNoSuchActor, Target: "t", Sender: "s", Type: "T"}),
+	"undelivered":   AppendUndelivered(nil, Undelivered{Channel: 1, Slot: 5, Seq: 7, Reason: messages.ReasonNoSuchActor, Target: "t", Sender: "s", Type: "T", Epoch: 4}),
 	"close":         AppendClose(nil, Close{Reason: messages.ReasonClosed}),
 	"session":       AppendSession(nil, Session{Epoch: 77}),
+	"packed":        func() []byte { b := append(AppendPacked(nil, PackS2, 100), "packed"...); Finish(b, 0); return b }(),
 	"relay": AppendRelay(nil, Relay{Control: true, Hops: 2, Circuit: 9, Flags: 1, Window: 262144, Number: 1, Ack: 1, More: 5,
 		From: overlay.Peer{Name: "a", Incarnation: 3}, To: overlay.Peer{Name: "bc", Incarnation: 4}, Body: []byte("body")}),
 }
@@ -79,6 +83,8 @@ func parse(raw []byte) (err error) {
 		_, err = ParseDefine(raw)
 	case KindFlowUpdate:
 		_, err = ParseFlowUpdate(raw)
+	case KindStable:
+		_, err = ParseStable(raw)
 	case KindBegin:
 		_, err = ParseBegin(raw)
 	case KindEnd:
@@ -97,6 +103,8 @@ func parse(raw []byte) (err error) {
 		_, err = ParseSession(raw)
 	case KindRelay:
 		_, err = ParseRelay(raw)
+	case KindPacked:
+		_, err = ParsePacked(raw)
 	default:
 		err = bad("unknown %v", k)
 	}
@@ -107,6 +115,9 @@ func parse(raw []byte) (err error) {
 func TestDataRoundTrip(t *testing.T) {
 	for _, d := range []Data{
 		{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2},
+		{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2, Report: true},
+		{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2, Causal: true, After: 1 << 50},
+		{Slot: 5, Channel: 1, Seq: 7, TypeRef: 3, TargetRef: 2, Causal: true, Fragment: true, Total: 5},
 		{Slot: 63, Channel: 9, Seq: 1, Type: "T", Target: "orders", TargetRequest: 4, SenderForm: SenderForeign, SenderAddr: "a", SenderID: "me", SenderRequest: 9, Header: map[string]string{"b": "2"}, ExpiresMS: 1, System: true},
 		{Seq: 1, TypeRef: 1, TargetRef: 1, Fragment: true, Total: 5, SenderForm: SenderLocal, SenderRef: 3},
 	} {
@@ -144,7 +155,7 @@ func TestLength(t *testing.T) {
 	}
 }
 
-// Bounds of ids, headers and reserved bits hold.
+// Bounds of ids and headers hold.
 func TestRefused(t *testing.T) {
 	long := strings.Repeat("x", MaxID+1)
 	many := make(map[string]string)
@@ -164,9 +175,6 @@ func TestRefused(t *testing.T) {
 	} {
 		require.Error(t, ParseData(whole(d, ""), new(Data)), name)
 	}
-	b := whole(Data{Seq: 1, TypeRef: 1, TargetRef: 1}, "")
-	b[5] |= flagReserved
-	require.Error(t, ParseData(b, new(Data)))
 }
 
 // Frames other than data have no flags, and their fields have bounds.

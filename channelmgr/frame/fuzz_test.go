@@ -21,6 +21,9 @@ func again(raw []byte) []byte {
 	case KindFlowUpdate:
 		u, _ := ParseFlowUpdate(raw)
 		return AppendFlowUpdate(nil, u)
+	case KindStable:
+		m, _ := ParseStable(raw)
+		return AppendStable(nil, m)
 	case KindBegin:
 		m, _ := ParseBegin(raw)
 		return AppendBegin(nil, m)
@@ -48,6 +51,11 @@ func again(raw []byte) []byte {
 	case KindRelay:
 		m, _ := ParseRelay(raw)
 		return AppendRelay(nil, m)
+	case KindPacked:
+		m, _ := ParsePacked(raw)
+		b := append(AppendPacked(nil, m.Codec, m.Size), m.Body...)
+		Finish(b, 0)
+		return b
 	default:
 		m, _ := ParseSession(raw)
 		return AppendSession(nil, m)

@@ -44,9 +44,22 @@ func Dial(ctx context.Context, conn net.Conn, sec *Security, mine Hello) (*Strea
 	stop := bound(ctx, conn)
 	st, theirs, a, err := dial(conn, sec, mine)
 	if err = finish(ctx, conn, stop, err); err != nil {
-		return nil, Hello{}, Answer{}, err
+		return nil, theirs, a, err
 	}
 	return st, theirs, a, nil
+}
+
+// LookAt asks who is at the other end of a fresh connection and whether it would
+// let mine in, of class Look; then it closes conn. The hello, and with it the
+// peer's clock, is known also of a peer that refuses by its rules, which is an
+// *Error as with Dial.
+func LookAt(ctx context.Context, conn net.Conn, sec *Security, mine Hello) (Hello, error) {
+	mine.Class = Look
+	st, theirs, _, err := Dial(ctx, conn, sec, mine)
+	if err != nil {
+		return theirs, err
+	}
+	return theirs, st.Close()
 }
 
 func dial(conn net.Conn, sec *Security, mine Hello) (*Stream, Hello, Answer, error) {
@@ -72,7 +85,11 @@ func dial(conn net.Conn, sec *Security, mine Hello) (*Stream, Hello, Answer, err
 		return nil, Hello{}, Answer{}, err
 	}
 	if a.Reason != "" {
-		return nil, Hello{}, a, &Error{Reason: a.Reason, Known: a.Known, Err: fmt.Errorf("the peer refused: %s", a.Detail)}
+		var theirs Hello
+		if mine.Class == Look {
+			theirs, _ = readHello(st) // not of one that refuses before it asks its rules
+		}
+		return nil, theirs, a, &Error{Reason: a.Reason, Known: a.Known, Err: fmt.Errorf("the peer refused: %s", a.Detail)}
 	}
 	theirs, err := readHello(st)
 	if err != nil {
@@ -123,8 +140,13 @@ func accept(conn net.Conn, sec *Security, cluster string, decide func(Hello, net
 		}
 		return nil, Hello{}, Answer{}, err
 	}
+	var mine Hello
 	refuse := func(a Answer, err error) (*Stream, Hello, Answer, error) {
-		_, _ = st.Write(appendAnswer(nil, a))
+		out := appendAnswer(nil, a)
+		if mine.Class == Look {
+			out = appendHello(out, mine)
+		}
+		_, _ = st.Write(out)
 		return nil, theirs, a, &Error{Reason: a.Reason, Known: a.Known, Err: err}
 	}
 	if theirs.Cluster != cluster {
@@ -134,6 +156,9 @@ func accept(conn net.Conn, sec *Security, cluster string, decide func(Hello, net
 		return refuse(Answer{Reason: messages.ReasonCertificate, Detail: "the node's name is not in its certificate"}, err)
 	}
 	mine, a := decide(theirs, conn.RemoteAddr())
+	if theirs.Class == Look {
+		mine.Class, mine.Clock = Look, time.Now().UnixMilli()
+	}
 	if a.Reason != "" {
 		return refuse(a, fmt.Errorf("node %q (%s): %s", theirs.Name, conn.RemoteAddr(), a.Detail))
 	}
@@ -168,6 +193,11 @@ func finish(ctx context.Context, conn net.Conn, stop func() bool, err error) err
 		return he
 	}
 	return &Error{Reason: classify(err), Err: err}
+}
+
+// SaidExpired reports whether the peer refused our certificate for its times.
+func SaidExpired(e *Error) bool {
+	return e.Err != nil && strings.Contains(e.Err.Error(), "remote error") && strings.Contains(e.Err.Error(), "expired")
 }
 
 // classify names what went wrong below the hellos.

@@ -313,3 +313,27 @@ func TestMTLS(t *testing.T) {
 	_, a = meet(t, make(ca, key, "a", time.Now().Add(-time.Hour)), b, hello("a", "c"), handshake.Answer{})
 	require.Equal(t, messages.ReasonCertificate, reason(a.err), "%v", a.err)
 }
+
+// Who only looks learns who is there and what it would answer, refused or not, and
+// what the clock says there.
+func TestLookAt(t *testing.T) {
+	for _, a := range []handshake.Answer{{Known: 4}, {Reason: messages.ReasonNameTaken, Known: 3}} {
+		sec := security(t, "b", handshake.ModeSecret, secretA)
+		d, c := net.Pipe()
+		accepted := make(chan handshake.Hello, 1)
+		go func() {
+			st, theirs, _, err := handshake.Accept(context.Background(), c, sec, "c", func(handshake.Hello, net.Addr) (handshake.Hello, handshake.Answer) { return hello("b", "c"), a })
+			if err == nil {
+				_ = st.Close()
+			}
+			accepted <- theirs
+		}()
+		theirs, err := handshake.LookAt(context.Background(), d, security(t, "a", handshake.ModeSecret, secretA), hello("a", "c"))
+		require.Equal(t, a.Reason, reason(err))
+		require.Equal(t, "b", theirs.Name)
+		require.InDelta(t, time.Now().UnixMilli(), theirs.Clock, 5000)
+		require.Equal(t, handshake.Look, (<-accepted).Class)
+		_, err = d.Write([]byte("x"))
+		require.Error(t, err, "it is closed")
+	}
+}

@@ -24,6 +24,7 @@ type Class uint8
 const (
 	Control Class = 1 // heartbeats, membership, reports
 	Bulk    Class = 2 // messages of actors
+	Look    Class = 3 // no link: the acceptor says who it is and whether it would let the dialer in, and both close
 )
 
 // Hello is what a node says about itself and the link it wants.
@@ -39,6 +40,7 @@ type Hello struct {
 	MaxMessage  uint32   // bytes of one message
 	Features    uint64   // reserved
 	Codecs      []string
+	Clock       int64 // the sender's, in Unix milliseconds: in the answer to a Look, 0 elsewhere
 }
 
 // Peer returns the life that says this hello.
@@ -53,7 +55,7 @@ func (h Hello) Peer() overlay.Peer {
 // Validate reports what makes a hello unusable, ours or a peer's.
 func (h Hello) Validate() error {
 	switch {
-	case h.Class != Control && h.Class != Bulk:
+	case h.Class < Control || h.Class > Look:
 		return fmt.Errorf("class %d", h.Class)
 	case h.Name == "" || len(h.Name) > 255:
 		return fmt.Errorf("a node name of %d bytes; 1 to 255 are allowed", len(h.Name))
@@ -85,6 +87,7 @@ func (h Hello) Validate() error {
 //	26 features    u64
 //	34 cluster, name, expected name: text8 each
 //	   addresses, codecs: u8 count, then text8 each
+//	   clock    i64, of class Look only
 //	   what follows is skipped
 func appendHello(dst []byte, h Hello) []byte {
 	start := len(dst)
@@ -101,6 +104,9 @@ func appendHello(dst []byte, h Hello) []byte {
 		for _, s := range list {
 			dst = append(append(dst, byte(len(s))), s...)
 		}
+	}
+	if h.Class == Look {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(h.Clock))
 	}
 	binary.BigEndian.PutUint16(dst[start:], uint16(len(dst)-start-2))
 	return dst
@@ -144,6 +150,9 @@ func parseHello(b []byte) (Hello, error) {
 	}
 	h.Cluster, h.Name, h.Expect = text(), text(), text()
 	h.Addrs, h.Codecs = list(), list()
+	if h.Class == Look && len(b) >= 8 {
+		h.Clock = int64(binary.BigEndian.Uint64(b))
+	}
 	if short {
 		return Hello{}, errors.New("a truncated field")
 	}

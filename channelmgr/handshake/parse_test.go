@@ -53,6 +53,9 @@ func TestRoundTrip(t *testing.T) {
 
 func FuzzHello(f *testing.F) {
 	f.Add(appendHello(nil, sample)[2:])
+	look := sample
+	look.Class, look.Clock = Look, 1e12
+	f.Add(appendHello(nil, look)[2:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := parseHello(b)
 		if err != nil {

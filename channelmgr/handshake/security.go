@@ -85,6 +85,24 @@ func NewSecurity(cfg SecurityConfig) (*Security, error) {
 // Mode returns the mode.
 func (s *Security) Mode() Mode { return s.mode }
 
+// SetSecrets replaces the secrets of ModeSecret for handshakes to come; links
+// that stand are left alone. With an error, the old ones stay.
+func (s *Security) SetSecrets(secrets []string) error {
+	if s.mode != ModeSecret {
+		return fmt.Errorf("handshake: links are secured by mode %s, which has no secrets", s.mode)
+	}
+	cfg := s.cfg
+	cfg.Secrets = secrets
+	fresh, err := NewSecurity(cfg)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cert, s.pool = fresh.cert, fresh.pool
+	return nil
+}
+
 // fromSecrets derives a certificate authority from each secret. The first one
 // signs this process's own leaf, whose key never leaves it.
 func (s *Security) fromSecrets() error {
@@ -196,6 +214,15 @@ func (s *Security) material() (*tls.Certificate, *x509.CertPool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cert, s.pool
+}
+
+// Certificate is what this node shows in ModeMTLS, nil in other modes.
+func (s *Security) Certificate() *x509.Certificate {
+	if s.mode != ModeMTLS {
+		return nil
+	}
+	cert, _ := s.material()
+	return cert.Leaf
 }
 
 // server and client make the TLS configurations of one handshake.
