@@ -26,6 +26,11 @@ const (
 	castAhead    = 256      // pieces that wait for their overlay's host
 	castOrigins  = 4096     // whose order is kept; the least recently heard is forgotten
 	castTick     = 250 * time.Millisecond
+	// castHold is how long a broadcast waits for what its origin sent before:
+	// after a partition new ones come over the tree at once, and what was missed
+	// comes by announcements, each of which may take some tries to be answered.
+	// Of an origin that was not heard before nothing need be missing.
+	castHold = 10 * time.Second
 )
 
 // Errors of Broadcast.
@@ -175,6 +180,7 @@ func (c *casting) pop(o *origin) {
 
 // piece puts a broadcast together. Without one of its pieces it is lost.
 func (c *casting) piece(o *origin, p *messages.BroadcastPart) {
+	o.path.HoldFor = castHold
 	if p.GetSeq() != o.next && o.begun {
 		c.s.counters.add("broadcast_lost")
 		o.begun, o.whole = false, nil

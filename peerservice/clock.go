@@ -6,9 +6,10 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// lateAfter is how much too late a timer is in a process that was suspended or
-// starved. Our choice.
-const lateAfter = time.Second
+// lateAtLeast is how much too late a timer is, at least, in a process that was
+// suspended or starved; with patient timing it is the grace that members have.
+// Our choice.
+const lateAtLeast = time.Second
 
 // clock is a host's time and timers: at most one per key, and one that was
 // replaced or cancelled is never delivered (contract 3). Only its host's
@@ -17,8 +18,9 @@ type clock struct {
 	began  time.Time
 	timers map[timerKey]*timer
 	fire   func(fired)
-	told   overlay.Time // up to here the machine knows that it was late
-	looked overlay.Time // when a suspension was last looked for
+	slack  time.Duration // a timer that is later than this tells of a suspension
+	told   overlay.Time  // up to here the machine knows that it was late
+	looked overlay.Time  // when a suspension was last looked for
 }
 
 // timerKey names a timer. Exactly one field is set: a timer of the machine, or
@@ -40,8 +42,8 @@ type fired struct {
 	t *timer
 }
 
-func (c *clock) start(fire func(fired)) {
-	*c = clock{began: time.Now(), timers: make(map[timerKey]*timer), fire: fire}
+func (c *clock) start(slack time.Duration, fire func(fired)) {
+	*c = clock{began: time.Now(), timers: make(map[timerKey]*timer), slack: max(slack, lateAtLeast), fire: fire}
 }
 
 func (c *clock) stop() {
@@ -72,20 +74,21 @@ func (c *clock) cancel(k timerKey) {
 func (c *clock) valid(f fired) bool { return c.timers[f.timerKey] == f.t }
 
 // late returns how much too late the earliest timer is, if that is more than
-// lateAfter; what the machine was told once does not count again. For an event
-// that is no timer it looks only after a pause in which that can have happened.
-func (c *clock) late(timerFired bool) time.Duration {
+// the slack; what the machine was told once does not count again. It looks only
+// when that can have happened: after a pause without events, or if the timer that
+// fired is so late.
+func (c *clock) late(f *timer) time.Duration {
 	now := c.now()
 	pause := now.Sub(c.looked)
 	c.looked = now
-	if !timerFired && pause <= lateAfter {
+	if pause <= c.slack && (f == nil || now.Sub(f.due) <= c.slack) {
 		return 0
 	}
 	var worst time.Duration
 	for _, t := range c.timers {
 		worst = max(worst, now.Sub(max(t.due, c.told)))
 	}
-	if worst <= lateAfter {
+	if worst <= c.slack {
 		return 0
 	}
 	c.told = now

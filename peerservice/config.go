@@ -25,6 +25,7 @@ type Config struct {
 	// Overlays are the membership overlays. The roster's news and the
 	// application's broadcasts go over the first one. None means a full mesh.
 	Overlays []OverlaySpec
+	MaxHops  int      // links of a way over relays at most; 0 means 32
 	Seeds    []string // contacts, "host:port", that are called from the start and for ever
 	// Seed makes the machines' dice repeat; 0 takes another seed in each
 	// process, so that no two nodes act in step.

@@ -38,6 +38,9 @@ type (
 		Contact string
 		Reason  messages.Reason
 	}
+	// Noted is what another part of the node put in the order of events, see
+	// Service.Note.
+	Noted struct{ Note any }
 )
 
 func (Snapshot) event() {}
@@ -48,3 +51,4 @@ func (Left) event()     {}
 func (Updated) event()  {}
 func (Isolated) event() {}
 func (Refused) event()  {}
+func (Noted) event()    {}

@@ -35,6 +35,7 @@ type host struct {
 	reject   func(overlay.Peer, messages.Reason)
 	count    func(name string)
 	log      *slog.Logger
+	slack    time.Duration // see clock
 
 	machine   overlay.Machine
 	neighbors map[string]overlay.Peer // as the machine notified
@@ -106,7 +107,7 @@ func (h *host) begin() {
 	}
 	h.machine, h.neighbors = machine, make(map[string]overlay.Peer)
 	root, self := h.system.Root, h.self
-	h.clock.start(func(f fired) { root.Send(self, f) })
+	h.clock.start(h.slack, func(f fired) { root.Send(self, f) })
 	h.step(overlay.Start{})
 	h.started()
 }
@@ -126,12 +127,14 @@ func (h *host) inbound(m *messages.OverlayInbound) {
 // suspended: whatever came first after it must not be judged by deadlines that
 // passed meanwhile.
 func (h *host) feed(ev overlay.Event) {
-	h.resume(false)
+	h.resume(nil)
 	h.step(ev)
 }
 
-func (h *host) resume(timerFired bool) {
-	if late := h.clock.late(timerFired); late > 0 {
+// resume tells the machine if this process was suspended. f is the timer that
+// fired, if one did.
+func (h *host) resume(f *timer) {
+	if late := h.clock.late(f); late > 0 {
 		h.count("resumed")
 		h.log.Warn("this process was suspended or starved; deadlines begin anew", "overlay", h.instance, "late", late.String())
 		h.step(overlay.Resumed{Gap: late})
@@ -142,7 +145,7 @@ func (h *host) onFired(f fired) {
 	if !h.clock.valid(f) {
 		return
 	}
-	h.resume(true)
+	h.resume(f.t)
 	if !h.clock.valid(f) {
 		return // the machine set or cancelled it anew
 	}

@@ -27,6 +27,7 @@ func (s *Service) hostProps(instance string, make func() (overlay.Machine, error
 			reject:  s.rejected,
 			count:   func(name string) { s.counters.add(name) },
 			log:     s.log,
+			slack:   s.cfg.Preset(roster.Config{}).Grace,
 		}
 	})
 }
@@ -36,7 +37,7 @@ func (s *Service) hostProps(instance string, make func() (overlay.Machine, error
 func (s *Service) newRoster() (overlay.Machine, error) {
 	partial := s.overlays[0].kind().partial
 	cfg := s.cfg.Preset(roster.Config{Self: *s.self.Load(), Rand: s.cfg.dice(1), Partial: partial, Tree: partial})
-	for _, m := range s.known() {
+	for _, m := range s.Known() {
 		if m.Peer.Name != cfg.Self.Peer.Name {
 			cfg.Seed = append(cfg.Seed, m)
 		}

@@ -106,7 +106,7 @@ func (s *Service) onJoin(o *messages.JoinOrder) {
 	if back { // what has left stays so
 		s.tellStacks(false, renew{})
 	}
-	for _, m := range s.known() {
+	for _, m := range s.Known() {
 		if slices.ContainsFunc(o.GetContacts(), func(c string) bool { return slices.Contains(m.Addrs, c) }) {
 			s.unblock(m)
 		}

@@ -102,10 +102,10 @@ func (s *Service) end(m roster.Member, why messages.Reason) {
 // rose, what stood with those who had declared us down was ended when they
 // said so (expelled); the others never saw us go.
 func (s *Service) selfChanged(rec roster.Record) {
-	old := roster.Member{Record: *s.self.Load()}
+	old := roster.Member{Record: s.self.Load()}
 	s.self.Store(&rec)
 	s.cfg.Registry.SetGeneration(rec.Generation)
-	m := roster.Member{Record: rec}
+	m := roster.Member{Record: &rec}
 	s.publish(Updated{old, m}, put(m))
 	s.mu.Lock()
 	waiting, back := s.changes, s.returns && rec.Generation > old.Generation
@@ -142,7 +142,7 @@ func (s *Service) joinFailed(n roster.JoinFailed) {
 			return true, nil // the address is another of a member to which we have a link
 		}
 		w.reasons[n.Contact] = n.Reason
-		final := n.Reason == messages.ReasonNameTaken || n.Reason == messages.ReasonSelf && len(w.reasons) == 1
+		final := w.once || n.Reason == messages.ReasonNameTaken || n.Reason == messages.ReasonSelf && len(w.reasons) == 1
 		return final, &JoinError{}
 	})
 	s.mu.Lock()
@@ -177,6 +177,8 @@ func (s *Service) notified(instance string, n any) {
 		case castSubject:
 			s.root.Send(s.pids[castPart], n)
 		}
+	case overlay.Carry:
+		s.carry(instance, n)
 	case route.Way:
 		s.cfg.Registry.SetWay(n.To, n.Via)
 	case route.Nowhere:

@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/roster"
 )
 
@@ -113,6 +114,7 @@ func (e *JoinError) Unwrap() error { return e.Err }
 type joinWait struct {
 	pid     *actor.PID
 	reasons map[string]messages.Reason // why each contact failed last; "" not yet
+	once    bool                       // the first failure ends it
 }
 
 // Join calls contacts, "host:port", until one has answered with its roster and
@@ -123,19 +125,50 @@ func (s *Service) Join(ctx context.Context, contacts []string) error {
 	if len(contacts) == 0 {
 		return fmt.Errorf("peerservice: join needs at least one contact, as host:port")
 	}
+	return s.join(ctx, &joinWait{}, contacts, func(pid *actor.PID) {
+		s.root.RequestWithCustomSender(s.pids[peersPart], &messages.JoinOrder{Contacts: contacts}, pid)
+	})
+}
+
+// Try calls a contact once, for somebody who has more of them: when it does not
+// let this node in, or ctx ends, it is not called on. An error is a *JoinError,
+// or ErrStopped; that of a node that leaves is ErrStopped, too.
+func (s *Service) Try(ctx context.Context, contact string) error {
+	s.mu.Lock()
+	leaving, kept := s.leaving, slices.Contains(s.contacts, contact)
+	s.mu.Unlock()
+	if leaving {
+		return ErrStopped
+	}
+	err := s.join(ctx, &joinWait{once: true}, []string{contact}, func(*actor.PID) {
+		s.tellRoster(joinEvent([]string{contact}))
+		s.tellStacks(false, joinEvent([]string{contact}))
+	})
+	forget := overlay.Command{Order: overlay.Forget{Contacts: []string{contact}}}
+	if !kept {
+		s.tellRoster(forget)
+	}
+	if !kept && err != nil {
+		s.tellStacks(false, forget)
+	}
+	return err
+}
+
+// join gives an order and waits for its end.
+func (s *Service) join(ctx context.Context, w *joinWait, contacts []string, order func(*actor.PID)) error {
 	a, pid, err := s.expect()
 	if err != nil {
 		return err
 	}
 	defer s.cfg.System.ProcessRegistry.Remove(pid)
-	w := &joinWait{pid: pid, reasons: make(map[string]messages.Reason)}
+	w.pid, w.reasons = pid, make(map[string]messages.Reason)
 	for _, c := range contacts {
 		w.reasons[c] = ""
 	}
 	s.mu.Lock()
 	s.waiters[pid.Id] = w
 	s.mu.Unlock()
-	s.root.RequestWithCustomSender(s.pids[peersPart], &messages.JoinOrder{Contacts: contacts}, pid)
+	order(pid)
 	select {
 	case r := <-a:
 		if d, ok := r.(done); ok && d.err == nil {
@@ -158,6 +191,28 @@ func (s *Service) Join(ctx context.Context, contacts []string) error {
 		e.Contacts = append(e.Contacts, ContactError{c, w.reasons[c]})
 	}
 	return e
+}
+
+// Call calls contacts, "host:port", from now on, as it does seeds. A node that
+// leaves calls nobody.
+func (s *Service) Call(contacts []string) {
+	s.mu.Lock()
+	leaving := s.leaving
+	s.mu.Unlock()
+	if !leaving && len(contacts) > 0 {
+		s.call(contacts)
+	}
+}
+
+// Forget calls contacts no more that Join, Call or the configuration named. Links
+// that stand are left alone, and a call under way is ended by its answer.
+func (s *Service) Forget(contacts []string) {
+	s.mu.Lock()
+	s.contacts = slices.DeleteFunc(slices.Clone(s.contacts), func(c string) bool { return slices.Contains(contacts, c) })
+	s.mu.Unlock()
+	forget := overlay.Command{Order: overlay.Forget{Contacts: contacts}}
+	s.tellRoster(forget)
+	s.tellStacks(false, forget)
 }
 
 // answerJoins ends the Joins for which over says so, with its error.

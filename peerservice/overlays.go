@@ -38,12 +38,26 @@ type OverlaySpec struct {
 	// Active and Passive are the sizes of HyParView's and X-BOT's views; zero
 	// means 5 and 30.
 	Active, Passive int
+	// ActiveWalk and PassiveWalk are HyParView's and X-BOT's ARWL and PRWL; zero
+	// means 6 and 3.
+	ActiveWalk, PassiveWalk int
+	// Shuffle is the time between HyParView's and X-BOT's shuffles; zero means
+	// 10 s.
+	Shuffle time.Duration
 	// Copies is SCAMP's c; zero means 3.
 	Copies int
 	// Servers are the names of a ClientServer's servers, the same on all nodes.
 	Servers []string
 	// Neighbors are the names of the neighbors of this node in a Static overlay.
 	Neighbors []string
+	// Reserve keeps places of HyParView's and X-BOT's active view, one for each
+	// entry, for nodes with one of these tags, "tag=value". They are filled when
+	// such a node asks for one, and it is never given up for others. A node is
+	// known by its tags as soon as it is a member.
+	Reserve []string
+
+	maxHops int                                 // of ways
+	tags    func(node string) map[string]string // of members
 }
 
 // withDefaults fills ID and Kind.
@@ -60,6 +74,11 @@ func (o OverlaySpec) Validate(node string) error {
 	}
 	if _, ok := overlayKinds[o.Kind]; !ok {
 		return fmt.Errorf("peerservice: overlay %q is of kind %q; use one of %s", o.ID, o.Kind, strings.Join(OverlayKinds(), ", "))
+	}
+	for _, r := range o.Reserve {
+		if tag, value, ok := strings.Cut(r, "="); !ok || tag == "" || value == "" {
+			return fmt.Errorf("peerservice: overlay %q reserves a place for %q; use tag=value", o.ID, r)
+		}
 	}
 	self := overlay.Peer{Name: node, Incarnation: 1, Addr: "x:1"}
 	if _, err := o.stack(self, 0, func() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }); err != nil {
@@ -116,10 +135,38 @@ func OverlayKinds() []string {
 	return names
 }
 
+// OverlayIDs are the ids of the overlays that these specs describe, the first
+// one's first.
+func OverlayIDs(specs []OverlaySpec) []string {
+	if len(specs) == 0 {
+		specs = []OverlaySpec{{}}
+	}
+	var ids []string
+	for _, o := range specs {
+		ids = append(ids, o.withDefaults().ID)
+	}
+	return ids
+}
+
 func (o OverlaySpec) hyparview(self overlay.Peer, rng *rand.Rand) hyparview.Config {
 	c := hyparview.DefaultConfig(self, rng)
 	c.Active, c.Passive = cmp.Or(o.Active, c.Active), cmp.Or(o.Passive, c.Passive)
+	c.ActiveWalk, c.PassiveWalk = cmp.Or(o.ActiveWalk, c.ActiveWalk), cmp.Or(o.PassiveWalk, c.PassiveWalk)
+	c.Shuffle = cmp.Or(o.Shuffle, c.Shuffle)
+	c.Reserved, c.Reserve = len(o.Reserve), o.reserved
 	return c
+}
+
+// reserved reports whether places are kept for a peer.
+func (o OverlaySpec) reserved(p overlay.Peer) bool {
+	if o.tags == nil {
+		return false
+	}
+	tags := o.tags(p.Name)
+	return slices.ContainsFunc(o.Reserve, func(r string) bool {
+		tag, value, _ := strings.Cut(r, "=")
+		return tags[tag] == value
+	})
 }
 
 // kind returns how the overlay is made and fed.
@@ -143,12 +190,16 @@ func (o OverlaySpec) stack(self overlay.Peer, first uint64, dice func() *rand.Ra
 	// What a tree that the overlay's changes broke does not bring is asked for
 	// soon: a message too many costs less than a late one.
 	cfg.Missing, cfg.Retry, cfg.LazyBusy = 150*time.Millisecond, 150*time.Millisecond, 200*time.Millisecond
+	// The answer to a search comes back by its way, and news of members come from
+	// everyone at once.
+	cfg.Lift = func(subject string) bool { return subject == castSubject }
 	tree, err := plumtree.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	finder := route.DefaultConfig(self)
 	finder.First = first
+	finder.MaxHops = cmp.Or(o.maxHops, finder.MaxHops)
 	routes, err := route.NewFinder(finder)
 	if err != nil {
 		return nil, err

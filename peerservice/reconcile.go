@@ -56,7 +56,7 @@ func (s *Service) reconcile(members []roster.Member) {
 		switch {
 		case s.isSelf(m):
 			if m.Version != s.self.Load().Version || m.Generation != s.self.Load().Generation {
-				s.selfChanged(m.Record)
+				s.selfChanged(*m.Record)
 			}
 			continue
 		case have && !old.Peer.Same(m.Peer) && old.Status < roster.StatusDown:

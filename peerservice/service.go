@@ -66,6 +66,7 @@ type Service struct {
 	news     int                  // members that came up
 	blocked  map[string]bool      // disconnected on request, by name
 	refusals map[string]messages.Reason
+	carried  []carried
 	changes  []*actor.PID // who waits for our record to change
 	leavers  []*actor.PID // who waits for the farewell
 	leaving  bool         // from the order to leave until a Join
@@ -100,6 +101,9 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	if s.overlays, err = overlays(cfg.Overlays, r.Self().Name); err != nil {
 		return nil, err
 	}
+	for i := range s.overlays {
+		s.overlays[i].maxHops, s.overlays[i].tags = cfg.MaxHops, s.tagsOf
+	}
 	s.starts = make([]atomic.Uint64, len(s.overlays))
 	rec := cfg.Record
 	rec.Peer, rec.Generation, rec.Version = r.Self(), max(r.Generation(), 1), 1
@@ -108,12 +112,15 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s.self.Store(&rec)
-	s.publish(nil, put(roster.Member{Record: rec}))
+	s.publish(nil, put(roster.Member{Record: &rec}))
 	r.SetAdmission(s.admit)
 	r.SetFinder(func(to overlay.Peer) { s.tellStack(s.overlays[0], overlay.Command{Order: route.Want{To: to}}) })
-	if cfg.OnLink != nil {
-		r.SetOnLink(cfg.OnLink)
-	}
+	r.SetOnLink(func(p overlay.Peer) {
+		if cfg.OnLink != nil {
+			cfg.OnLink(p)
+		}
+		s.bring(p)
+	})
 	if err := s.spawn(ctx); err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package peerservice
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/maquis-go/maquis/channelmgr"
@@ -53,8 +52,10 @@ func (s *Service) Count() int {
 func (s *Service) Lookup(name string) (roster.Member, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m, ok := s.all[name]
-	return m, ok
+	if m, ok := s.all[name]; ok {
+		return m, true
+	}
+	return roster.Nobody, false
 }
 
 // Session returns the session with the current life of a member, which is made
@@ -74,11 +75,17 @@ func (s *Service) Session(name string) (*channelmgr.Session, messages.Reason) {
 	return s.cfg.Registry.Ensure(m.Peer, m.Generation), ""
 }
 
-// known returns all that are remembered, sorted by name.
-func (s *Service) known() []roster.Member {
+// Known returns all that are remembered, also those that are down or have left,
+// sorted by name.
+func (s *Service) Known() []roster.Member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Values(s.all), byPeer)
+	list := make([]roster.Member, 0, len(s.all))
+	for _, m := range s.all {
+		list = append(list, m)
+	}
+	slices.SortFunc(list, byPeer)
+	return list
 }
 
 // put is the change of what is known by one member.
@@ -95,8 +102,13 @@ func put(m roster.Member) func(*Service) {
 	}
 }
 
+// Note puts an event of another part of the node, which is no change of the
+// membership, in the order of events: all subscribers find it as Noted. A
+// subscriber that falls behind misses it.
+func (s *Service) Note(note any) { s.publish(Noted{note}, nil) }
+
 // publish makes a change, if it is not nil, and hands the event to all
-// subscribers. Only one goroutine at a time publishes: the manager's.
+// subscribers. Only the manager makes changes.
 func (s *Service) publish(e Event, change func(*Service)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,4 +132,10 @@ func (s *Service) Neighbors() []overlay.Peer {
 	}
 	slices.SortFunc(list, overlay.Peer.Compare)
 	return list
+}
+
+// tagsOf returns the tags of a member; they must not be changed.
+func (s *Service) tagsOf(name string) map[string]string {
+	m, _ := s.Lookup(name)
+	return m.Tags
 }

@@ -362,7 +362,7 @@ func (f *Finder) onDelivered(ev overlay.Delivered, out *overlay.Effects) {
 		}
 		return
 	}
-	if ev.ID.Seq < 1<<(63-shift) {
+	if ev.ID.Seq < 1<<(63-shift) && !ev.Lifted {
 		f.learn(origin, ev.From, ev.ID.Seq<<shift, ev.Hops, out)
 		f.release(origin, out)
 	}
