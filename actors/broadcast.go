@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -31,6 +32,11 @@ type subscribers struct {
 // at most once; a node that was cut off gets what it missed if it is back
 // within a minute, and the last 1,024 messages or 16 MiB at most.
 //
+// On a channel with ordering Causal a subscriber gets them after all that
+// happened before them: what subscribers on the sending node had got on the
+// channel, and what that node had broadcast there. What of that a node misses is
+// waited for for 15 seconds.
+//
 // A channel is no topic: subscribers of a topic are a Group.
 //
 // An error means that the message did not leave: ErrUnknownChannel, ErrTooLarge
@@ -41,7 +47,7 @@ func (d *Distribution) Broadcast(channel string, msg any, opts ...SendOption) er
 	if d.stopped.Load() {
 		return ErrStopped
 	}
-	spec, err := d.channel(channel)
+	spec, err := d.registry.Channel(channel)
 	if err != nil {
 		return err
 	}
@@ -64,17 +70,30 @@ func (d *Distribution) Broadcast(channel string, msg any, opts ...SendOption) er
 			m.SenderAddress = d.address
 		}
 	}
-	data, err := proto.Marshal(m)
-	if err != nil {
-		return &NodeError{Reason: messages.ReasonNoCodec, Err: err}
-	}
 	wait := o.timeout
 	if wait <= 0 {
 		wait = broadcastWait
 	}
+	if spec.Ordering == channelmgr.Causal {
+		return d.castOrder(channel).cast(spec.Overlay, m, wait)
+	}
+	return d.cast(spec.Overlay, m, wait)
+}
+
+// broadcastControl sends a message to the runtimes of all nodes.
+func (d *Distribution) broadcastControl(m proto.Message, body []byte) error {
+	name := string(m.ProtoReflect().Descriptor().FullName())
+	return d.cast("", &messages.Broadcast{Channel: channelmgr.ControlChannel, Type: name, Body: body}, time.Second)
+}
+
+func (d *Distribution) cast(overlay string, m *messages.Broadcast, wait time.Duration) error {
+	data, err := proto.Marshal(m)
+	if err != nil {
+		return &NodeError{Reason: messages.ReasonNoCodec, Err: err}
+	}
 	ctx, cancel := context.WithTimeout(d.ctx, wait)
 	defer cancel()
-	switch err := d.service.Broadcast(ctx, spec.Overlay, data); {
+	switch err := d.service.Broadcast(ctx, overlay, data); {
 	case err == nil:
 		return nil
 	case errors.Is(err, peerservice.ErrBroadcastTooLarge):
@@ -97,21 +116,11 @@ func encode(typ *messages.Type, msg any) (b []byte, err error) {
 	return typ.Append(nil, msg)
 }
 
-// channel finds the spec of a channel that applications may use.
-func (d *Distribution) channel(name string) (ChannelSpec, error) {
-	for _, c := range d.registry.Channels() {
-		if c.Name == name {
-			return c, nil
-		}
-	}
-	return ChannelSpec{}, fmt.Errorf("%w: %q", ErrUnknownChannel, name)
-}
-
 // SubscribeBroadcast has a local actor hear the broadcasts on a channel, until
 // cancel is called or the actor stops. Each subscription hears each broadcast
 // once; broadcasts of one node come in their order.
 func (d *Distribution) SubscribeBroadcast(channel string, pid *actor.PID) (cancel func(), err error) {
-	if _, err := d.channel(channel); err != nil {
+	if _, err := d.registry.Channel(channel); err != nil {
 		return nil, err
 	}
 	if !d.isLocal(pid.Address) {
@@ -135,16 +144,46 @@ func (d *Distribution) unsubscribe(channel string, pid *actor.PID) {
 	d.subs.m[channel] = rest
 }
 
-// broadcast hands a broadcast to the subscribers here.
+// Types of what a node's runtime broadcasts.
+const (
+	groupDelta  = "maquis.v1.GroupDelta"  // of its groups
+	channelNews = "maquis.v1.ChannelNews" // of channels that it has changed
+)
+
+// broadcast hands a broadcast to the subscribers here, or to our runtime.
 func (d *Distribution) broadcast(origin overlay.Peer, data []byte) {
 	m := &messages.Broadcast{}
 	if err := proto.Unmarshal(data, m); err != nil {
 		d.counts.add("broadcast_malformed")
 		return
 	}
-	d.subs.mu.RLock()
-	list := d.subs.m[m.GetChannel()]
-	d.subs.mu.RUnlock()
+	if m.GetChannel() == channelmgr.ControlChannel {
+		switch m.GetType() {
+		case groupDelta:
+			d.groups.heard(origin, m.GetBody())
+		case channelNews:
+			d.channelCast(origin, m)
+		default:
+			d.counts.add("control_unknown")
+		}
+		return
+	}
+	if len(m.GetOrder()) > 0 {
+		d.inOrder(origin, m, len(data))
+		return
+	}
+	d.toSubscribers(d.subs.of(m.GetChannel()), m)
+}
+
+// of returns who hears the broadcasts on a channel.
+func (s *subscribers) of(channel string) []*actor.PID {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.m[channel]
+}
+
+// toSubscribers hands a broadcast to subscribers.
+func (d *Distribution) toSubscribers(list []*actor.PID, m *messages.Broadcast) {
 	if len(list) == 0 {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/maquis-go/maquis/actors/watch"
+	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
@@ -150,26 +151,28 @@ func (d *Distribution) call(ctx context.Context, pid *actor.PID, req any, opts [
 	if t, ok := ctx.Deadline(); ok {
 		wait = time.Until(t)
 	}
-	var o sendOptions
-	for _, opt := range opts {
-		opt.applySend(&o)
-	}
+	p, o := d.optionsFor(pid, opts)
 	if o.timeout > 0 {
 		wait = min(wait, o.timeout)
 	}
-	if d.isLocal(pid.Address) {
+	if p == nil {
 		return d.callLocal(pid, req, wait)
 	}
 	k, n, id := d.calls.open()
-	if s, _ := d.process(pid.Address).session(); s != nil {
+	if s, _ := p.session(); s != nil {
 		k.life = lifeOf(s.Peer())
 	}
-	opts = append(opts[:len(opts):len(opts)], WithSender(&actor.PID{Address: d.address, Id: id}))
-	if err := d.ForwardMessage(pid, req, opts...); err != nil {
+	began := time.Now()
+	out := o.outgoing(req)
+	out.Sender = &actor.PID{Address: d.address, Id: id}
+	if wait < channelmgr.DefaultBlockTimeout { // no longer for room, either
+		out.Timeout = max(wait, time.Millisecond)
+	}
+	if err := p.sendThere(pid, &out); err != nil {
 		d.endCall(k, n)
 		return nil, err
 	}
-	if k.timer == nil {
+	if wait = max(wait-time.Since(began), 0); k.timer == nil {
 		k.timer = time.NewTimer(wait)
 	} else {
 		k.timer.Reset(wait)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/peerservice"
 )
 
@@ -69,6 +70,64 @@ type (
 	}
 )
 
+type (
+	// ChannelUp tells that a channel on which this node sends to another has a
+	// link.
+	ChannelUp struct {
+		seq
+		Node, Channel string
+	}
+	// ChannelDown tells that it has none any more, and why: "closed" and
+	// "peer_closed" when it was idle. The next message opens one.
+	ChannelDown struct {
+		seq
+		Node, Channel string
+		Reason        Reason
+	}
+)
+
+type channelNote channelmgr.ChannelChange
+
+func (c channelNote) event(s seq) Event {
+	if c.Up {
+		return &ChannelUp{s, c.Peer.Name, c.Channel}
+	}
+	return &ChannelDown{s, c.Peer.Name, c.Channel, c.Reason}
+}
+
+// ChannelStalled tells that a sender has waited for a second for room on a
+// channel to a node: that node, or an actor there, takes messages too slowly.
+type ChannelStalled struct {
+	seq
+	Node, Channel string
+	For           time.Duration
+}
+
+// CausalReleased tells that a node is gone and what of a causal label on a channel
+// waits for it no more: GivenUp messages to it are not known to have arrived there,
+// and others were sent after them; Waited messages from it wait here no longer for
+// what it had sent before. What happened before these may come after them, or
+// never.
+type CausalReleased struct {
+	seq
+	Node, Channel   string
+	GivenUp, Waited int
+}
+
+// release is a CausalReleased that has no number yet.
+type release channelmgr.Release
+
+func (r release) event(n seq) Event {
+	return &CausalReleased{n, r.Session.Peer().Name, r.Channel, r.GivenUp, r.Waited}
+}
+
+// stall is a ChannelStalled that has no number yet.
+type stall channelmgr.Stall
+
+func (s stall) event(n seq) Event {
+	return &ChannelStalled{n, s.Session.Peer().Name, s.Channel, s.For}
+}
+
 // convert makes an application's event. A nil result is filtered out.
 func convert(e peerservice.Event, n seq, where []Filter) Event {
 	pick := func(m Member, ev Event) Event {
@@ -100,9 +159,17 @@ func convert(e peerservice.Event, n seq, where []Filter) Event {
 		return &Isolated{n, e.Since}
 	case peerservice.Refused:
 		return &PeerRefused{n, e.Contact, e.Reason}
+	case peerservice.Noted:
+		if note, ok := e.Note.(note); ok {
+			return note.event(n)
+		}
 	}
 	return nil
 }
+
+// note is an event that another part of the node than the membership publishes,
+// with peerservice.Service.Note.
+type note interface{ event(n seq) Event }
 
 // eventBound is how many events wait for a subscriber.
 const eventBound = 1024

@@ -164,7 +164,7 @@ func TestShortCutLosesNothing(t *testing.T) {
 // A half-open link is found: the other node goes down once, its actors are
 // terminated once, requests fail; when it heals the same life is back under a
 // higher generation and its PIDs work.
-func TestHalfOpen(t *testing.T) {
+func TestP30HalfOpen(t *testing.T) {
 	overFaults(t, func(t *testing.T, faults *transport.Faults, node func(string) []maquis.Option) {
 		a, b := faultyPair(t, faults, node)
 		_, err := b.system.Root.SpawnNamed(echo(), "echo")

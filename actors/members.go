@@ -69,7 +69,8 @@ func all(m Member, where []Filter) bool {
 
 // Self returns this node.
 func (d *Distribution) Self() Member {
-	return memberOf(roster.Member{Record: d.service.Self()})
+	self := d.service.Self()
+	return memberOf(roster.Member{Record: &self})
 }
 
 // NodeList returns the names of Members(), this node included, sorted.
@@ -118,14 +119,6 @@ func (d *Distribution) WaitForMembers(ctx context.Context, n int, where ...Filte
 	}
 }
 
-// SetTags replaces this node's tags; all members hear of it.
-func (d *Distribution) SetTags(tags map[string]string) error {
-	return d.service.SetTags(maps.Clone(tags))
-}
-
-// Channels returns the channels that applications may send on.
-func (d *Distribution) Channels() []ChannelSpec { return d.registry.Channels() }
-
 // Health is how a node is.
 type Health struct {
 	Live, Ready                  bool
@@ -136,7 +129,7 @@ type Health struct {
 // Health returns how this node is: live unless its runtime has failed, ready
 // when the expected members are known.
 func (d *Distribution) Health() Health {
-	h := Health{Live: d.Err() == nil && !d.stopped.Load(), Members: d.service.Count(), Expected: d.opts.expected}
+	h := Health{Live: d.Err() == nil && !d.stopped.Load(), Members: d.service.Count(), Expected: int(d.expected.Load())}
 	h.Neighbors = len(d.service.Neighbors())
 	if !h.Live {
 		h.Reasons = append(h.Reasons, "the runtime has stopped")

@@ -2,62 +2,63 @@ package actors
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/maquis-go/maquis/actors/config"
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
 	"github.com/maquis-go/maquis/channelmgr/transport"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay/roster"
 	"github.com/maquis-go/maquis/peerservice"
+	"github.com/maquis-go/maquis/peerservice/discovery"
 )
 
 // DefaultPort is the port that nodes listen on unless told otherwise.
 const DefaultPort = "6278"
 
-// ChannelSpec describes a named channel; see package channelmgr.
-type ChannelSpec = channelmgr.ChannelSpec
-
 // Option configures Start.
 type Option func(*options) error
 
 type options struct {
+	file      string // the cluster file
+	profile   string
 	cluster   string
 	name      string
 	version   string
 	listen    string
-	ports     []string // tried in turn, profile dev
+	ports     []string // of a range: tried in turn
 	advertise []string
 	aliases   []string
 	seeds     []string
+	discovery []discovery.Strategy
+	notes     []string // what a configuration could not keep, for the log
 	security  handshake.SecurityConfig
-	forced    bool // insecure beyond loopback
 	tags      map[string]string
 	kinds     map[string]*actor.Props
 	channels  []ChannelSpec
+	rules     []RoutingRule
 	overlays  []OverlaySpec
 	routing   *channelmgr.Policy
 	shortcuts int
+	hops      int
 	codecs    []messages.Codec
 	expected  int
 	drain     func(context.Context) error
-	preset    func(roster.Config) roster.Config
+	preset    string
 	transport transport.Transport
 	timing    channelmgr.Timing
 	limits    channelmgr.Limits
 	intercept func(Packet) Verdict
 	logger    *slog.Logger
-	dev       bool
 }
 
 // WithCluster sets the cluster's name; nodes of other names are refused. The
@@ -68,8 +69,8 @@ func WithCluster(name string) Option { return set(func(o *options) { o.cluster =
 // host's name, with "-port" appended when the port is not DefaultPort.
 func WithName(node string) Option {
 	return func(o *options) error {
-		if node == "" || len(node) > 255 || strings.ContainsAny(node, "~/ \t\n") {
-			return fmt.Errorf("maquis: node name %q: use 1 to 255 bytes without spaces, '~' and '/'", node)
+		if why := config.NodeName(node); why != "" {
+			return fmt.Errorf("maquis: WithName: %s", why)
 		}
 		o.name = node
 		return nil
@@ -79,14 +80,14 @@ func WithName(node string) Option {
 // WithVersion sets the application's version, which other members see.
 func WithVersion(v string) Option { return set(func(o *options) { o.version = v }) }
 
-// WithListen sets the address to listen on, "host:port"; port 0 picks one. The
-// default is ":6278".
+// WithListen sets the address to listen on, "host:port"; port 0 picks one. Of
+// "host:first-last" the first free port is taken. The default is ":6278".
 func WithListen(addr string) Option {
 	return func(o *options) error {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return fmt.Errorf("maquis: listen address %q: use host:port, as in 10.0.0.7:6278 or :6278: %w", addr, err)
+		if why := config.ListenAddress(addr); why != "" {
+			return fmt.Errorf("maquis: WithListen: %s", why)
 		}
-		o.listen, o.ports = addr, nil
+		o.listen = addr
 		return nil
 	}
 }
@@ -105,8 +106,17 @@ func WithAdvertise(addrs ...string) Option {
 	}
 }
 
-// WithAliases names further addresses under which PIDs may name this node.
-func WithAliases(addrs ...string) Option { return set(func(o *options) { o.aliases = addrs }) }
+// WithAliases names further addresses, "host:port", under which PIDs may name
+// this node: on this node and on all others, as AddAliases.
+func WithAliases(addrs ...string) Option {
+	return func(o *options) error {
+		if err := checkAliases(addrs); err != nil {
+			return err
+		}
+		o.aliases = addrs
+		return nil
+	}
+}
 
 // WithSeeds names contacts that are called from the start, until they answer.
 func WithSeeds(contacts ...string) Option {
@@ -122,8 +132,8 @@ func WithSeeds(contacts ...string) Option {
 }
 
 func checkContact(c string) error {
-	if host, port, err := net.SplitHostPort(c); err != nil || host == "" || port == "" {
-		return fmt.Errorf("maquis: contact %q: use host:port", c)
+	if why := config.Contact(c); why != "" {
+		return fmt.Errorf("maquis: contact %s", why)
 	}
 	return nil
 }
@@ -171,11 +181,6 @@ func WithKind(kind string, props *actor.Props) Option {
 	}
 }
 
-// WithChannels adds named channels.
-func WithChannels(specs ...ChannelSpec) Option {
-	return set(func(o *options) { o.channels = append(o.channels, specs...) })
-}
-
 // OverlaySpec describes a membership overlay; see package peerservice.
 type OverlaySpec = peerservice.OverlaySpec
 
@@ -217,6 +222,19 @@ func WithRouting(policy string, shortcuts int) Option {
 	}
 }
 
+// WithMaxHops bounds how many links a way over relays has: 2 to 255; the default is
+// 32. Whom no shorter way leads to is dialed, or with policy "relay" cannot be
+// reached.
+func WithMaxHops(n int) Option {
+	return func(o *options) error {
+		if n < 2 || n > 255 {
+			return fmt.Errorf("maquis: %d hops: use 2 to 255", n)
+		}
+		o.hops = n
+		return nil
+	}
+}
+
 // WithCodec registers a codec for message types that are no protobuf messages.
 func WithCodec(c messages.Codec) Option {
 	return set(func(o *options) { o.codecs = append(o.codecs, c) })
@@ -229,23 +247,19 @@ func WithExpectedMembers(n int) Option { return set(func(o *options) { o.expecte
 // application finishes its work while the node is still a member.
 func WithDrain(f func(context.Context) error) Option { return set(func(o *options) { o.drain = f }) }
 
-// WithFailurePreset sets the times of failure detection: "local", "lan" (the
-// default) or "wan".
+// WithFailurePreset sets the times of failure detection and of dials: "local",
+// "lan" (the default) or "wan". What WithTiming sets goes before.
 func WithFailurePreset(name string) Option {
 	return func(o *options) error {
-		switch name {
-		case "local":
-			o.preset = roster.Local
-		case "lan":
-			o.preset = roster.LAN
-		case "wan":
-			o.preset = roster.WAN
-		default:
+		if presets[name] == nil {
 			return fmt.Errorf("maquis: failure preset %q: use local, lan or wan", name)
 		}
+		o.preset = name
 		return nil
 	}
 }
+
+var presets = map[string]func(roster.Config) roster.Config{"local": roster.Local, "lan": roster.LAN, "wan": roster.WAN}
 
 // WithTransport replaces TCP; tests use the network in memory.
 func WithTransport(t transport.Transport) Option { return set(func(o *options) { o.transport = t }) }
@@ -281,53 +295,21 @@ func WithIntercept(f func(Packet) Verdict) Option { return set(func(o *options) 
 // WithLogger sets where the runtime logs; the default is slog.Default.
 func WithLogger(l *slog.Logger) Option { return set(func(o *options) { o.logger = l }) }
 
-// devSecret is no secret: profile dev listens on loopback only.
-const devSecret = "maquis development secret, for loopback only"
-
-// devPorts are the ports on which nodes of profile dev find each other.
-const devPorts = 10
-
-// WithProfile sets defaults for a situation; options after it refine them.
-//
-//	dev   loopback, the first free port from 6278 on, nodes of this machine
-//	      find each other by themselves, a known secret
-//	test  loopback, any free port
-//	prod  as without a profile: a secret or certificates are required
-func WithProfile(name string) Option {
-	return func(o *options) error {
-		switch name {
-		case "dev":
-			o.dev = true
-			o.preset = roster.Local
-			o.security = handshake.SecurityConfig{Mode: handshake.ModeSecret, Secrets: []string{devSecret}}
-			o.listen = ""
-			for i := range devPorts {
-				a := net.JoinHostPort("127.0.0.1", fmt.Sprint(6278+i))
-				o.ports = append(o.ports, a)
-				o.seeds = append(o.seeds, a)
-			}
-		case "test":
-			o.preset = roster.Local
-			o.listen = "127.0.0.1:0"
-		case "prod":
-		default:
-			return fmt.Errorf("maquis: profile %q: use dev, test or prod", name)
-		}
-		return nil
-	}
-}
+// devListen is where nodes of profile dev listen.
+const devListen = "127.0.0.1:6278-6287"
 
 func set(f func(*options)) Option {
 	return func(o *options) error { f(o); return nil }
 }
 
-// finish fills defaults and checks what belongs together.
+// finish fills what no configuration says.
 func (o *options) finish() error {
-	if o.cluster == "" {
-		o.cluster = "maquis"
+	if list, _ := config.ListenAddresses(o.listen); len(list) > 1 {
+		o.listen, o.ports = "", list
 	}
-	if o.listen == "" && len(o.ports) == 0 {
-		o.listen = ":" + DefaultPort
+	if o.profile == "dev" { // nodes of this machine find each other
+		near, _ := config.ListenAddresses(devListen)
+		o.seeds = append(slices.Clone(o.seeds), near...)
 	}
 	if o.routing == nil {
 		p := channelmgr.DirectFirst
@@ -339,22 +321,8 @@ func (o *options) finish() error {
 	if o.transport == nil {
 		o.transport = transport.TCP{}
 	}
-	if o.preset == nil {
-		o.preset = roster.LAN
-	}
 	if o.logger == nil {
 		o.logger = slog.Default()
-	}
-	switch o.security.Mode {
-	case 0:
-		return errors.New("maquis: links are not secured: use WithSecret (openssl rand -hex 32 makes one), WithMTLS, or WithInsecure on loopback")
-	case handshake.ModeInsecure:
-		for _, a := range append(slices.Clone(o.advertise), o.listen) {
-			host, _, _ := net.SplitHostPort(a)
-			if ip := net.ParseIP(host); a != "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-				return fmt.Errorf("maquis: insecure links on %q: only loopback addresses are allowed, as in 127.0.0.1:6278; use WithSecret beyond", a)
-			}
-		}
 	}
 	if o.name == "" {
 		host, err := os.Hostname()

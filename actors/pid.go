@@ -12,8 +12,12 @@ import (
 // flowOptions are what a PID can be bound to.
 type flowOptions struct {
 	channel string
+	reply   string // the channel that the PID came on as a sender
+	urgency channelmgr.Priority
 	key     string
 	timeout time.Duration
+	ack     bool
+	label   string
 }
 
 type sendOptions struct {
@@ -40,15 +44,40 @@ type sendOption func(*sendOptions)
 
 func (f sendOption) applySend(o *sendOptions) { f(o) }
 
-// WithChannel sends on a named channel.
+// WithChannel sends on a named channel, whatever the rules and the message's
+// type say.
 func WithChannel(name string) FlowOption {
 	return flowOption(func(o *flowOptions) { o.channel = name })
+}
+
+// WithUrgency sets what routing rules by urgency look at: High, Medium (the
+// default) or Low. Without such rules it changes nothing.
+func WithUrgency(u Priority) FlowOption {
+	return flowOption(func(o *flowOptions) { o.urgency = u })
 }
 
 // WithPartitionKey keeps all messages of one key on one channel to one node in
 // order, whatever their targets.
 func WithPartitionKey(key string) FlowOption {
 	return flowOption(func(o *flowOptions) { o.key = key })
+}
+
+// WithAck has messages delivered at least once, without duplicates, whatever the
+// channel's delivery is: they are kept until the other node confirms them and
+// sent again over another link. On a channel whose delivery is AtMostOnce they
+// travel on a twin of it: they keep their order among themselves, not with what is
+// sent on the channel without it. A send does not wait for the confirmation, see
+// Deliver.
+func WithAck() FlowOption {
+	return flowOption(func(o *flowOptions) { o.ack = true })
+}
+
+// WithCausalLabel has messages delivered in causal order: on each node, those of
+// the label come after all of the label that were sent or delivered before they
+// were sent, on whatever nodes. On a channel whose ordering is not Causal they
+// travel on a twin of it. They are delivered at least once, without duplicates.
+func WithCausalLabel(label string) FlowOption {
+	return flowOption(func(o *flowOptions) { o.label = label })
 }
 
 // WithTimeout bounds how long a message may wait for room in a queue before it
@@ -84,8 +113,10 @@ func (d *Distribution) PID(node, name string, opts ...FlowOption) *actor.PID {
 }
 
 // Bind returns an equal PID through which every send, by whatever verb of
-// protoactor, uses the options. A copy made by proto.Clone is not bound. A PID
-// of a local actor is returned as it is: options concern what travels.
+// protoactor and of Distribution, uses the options; those that the PID was bound
+// to before stay where they are not given again, and a single send's go before
+// both. A copy made by proto.Clone is not bound. A PID of a local actor is returned
+// as it is: options concern what travels.
 //
 // It works since a PID keeps the process that its first use resolved to: that
 // first use happens here.
@@ -93,7 +124,7 @@ func (d *Distribution) Bind(pid *actor.PID, opts ...FlowOption) *actor.PID {
 	if len(opts) == 0 || d.isLocal(pid.Address) {
 		return pid
 	}
-	var o flowOptions
+	o := d.processOf(pid).flow
 	for _, opt := range opts {
 		opt.applyFlow(&o)
 	}
@@ -114,17 +145,17 @@ func (d *Distribution) bind(pid *actor.PID, o flowOptions) *actor.PID {
 }
 
 // bindSender is called for senders of messages that came on a channel: an
-// answer rides its question's channel.
+// answer rides its question's channel, unless its type or a rule says otherwise.
 func (d *Distribution) bindSender(pid *actor.PID, channel string) *actor.PID {
 	if channel == channelmgr.DataChannel || d.isLocal(pid.Address) {
 		return pid
 	}
-	return d.bind(pid, flowOptions{channel: channel})
+	return d.bind(pid, flowOptions{reply: channel})
 }
 
 // isLocal reports whether an address means this node.
 func (d *Distribution) isLocal(address string) bool {
-	return address == d.address || address == "" || d.aliases[address]
+	return address == d.address || address == "" || (*d.aliases.Load())[address]
 }
 
 // NodeOf returns the name of the node that a PID's actor lives on. It reports

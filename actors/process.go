@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/messages"
@@ -25,6 +25,7 @@ type process struct {
 	addr        string
 	current     *channelmgr.Current // nil for one of too many
 	flow        flowOptions
+	found       atomic.Pointer[string] // the member that had addr when last asked
 }
 
 var _ actor.Process = (*process)(nil)
@@ -70,11 +71,10 @@ func (p *process) session() (*channelmgr.Session, Reason) {
 		s = p.d.registry.Session(p.node)
 	}
 	if s == nil && p.node == "" && p.addr != "" {
-		for _, m := range p.d.service.View().Members {
-			for _, a := range m.Addrs {
-				if a == p.addr {
-					s, _ = p.d.service.Session(m.Peer.Name)
-				}
+		if name := p.byAddress(); name != "" {
+			var why Reason
+			if s, why = p.d.service.Session(name); s == nil {
+				return nil, why
 			}
 		}
 	}
@@ -98,19 +98,41 @@ func (p *process) session() (*channelmgr.Session, Reason) {
 
 // SendUserMessage implements actor.Process.
 func (p *process) SendUserMessage(pid *actor.PID, message any) {
-	if env, ok := message.(*actor.MessageEnvelope); ok {
-		o := channelmgr.Outgoing{Msg: env.Message, Sender: env.Sender}
-		if len(env.Header) > 0 {
-			o.Header = env.Header
+	o := p.flow.outgoing(message)
+	switch m := message.(type) {
+	case *actor.MessageEnvelope:
+		o.Msg, o.Sender = m.Message, m.Sender
+		if len(m.Header) > 0 {
+			o.Header = m.Header
 		}
-		p.send(pid, &o)
+	case *which:
+		m.process = p
 		return
 	}
-	o := channelmgr.Outgoing{Msg: message}
 	p.send(pid, &o)
 }
 
-// send sends by the process's own options; what cannot be sent is undelivered.
+// which is a message that goes nowhere: it asks what a PID has resolved to,
+// which no other way tells.
+type which struct{ process *process }
+
+var whiches = sync.Pool{New: func() any { return new(which) }}
+
+// processOf returns the process of a PID that is not local, with what the PID
+// is bound to.
+func (d *Distribution) processOf(pid *actor.PID) *process {
+	w := whiches.Get().(*which)
+	d.root.Send(pid, w)
+	p := w.process
+	if p == nil || p.d != d { // resolved before it was ours, or by another node of this program
+		return d.process(pid.Address)
+	}
+	w.process = nil
+	whiches.Put(w)
+	return p
+}
+
+// send sends a message; what cannot be sent is undelivered.
 func (p *process) send(pid *actor.PID, o *channelmgr.Outgoing) {
 	if err := p.deliver(pid, o); err != nil {
 		p.d.undelivered(pid, p.node, o, reasonOf(err))
@@ -124,18 +146,6 @@ func (p *process) deliver(pid *actor.PID, o *channelmgr.Outgoing) error {
 		return &channelmgr.SendError{Node: cmp.Or(p.node, p.addr), Reason: why}
 	}
 	o.Target, o.TargetRequest = pid.Id, pid.RequestId
-	if o.Channel == "" {
-		o.Channel = p.flow.channel
-	}
-	if o.Channel == "" && len(p.d.byType) > 0 {
-		o.Channel = p.d.channelOf(o.Msg)
-	}
-	if o.Key == "" {
-		o.Key = p.flow.key
-	}
-	if o.Timeout == 0 {
-		o.Timeout = p.flow.timeout
-	}
 	if o.Timeout > 0 {
 		o.Wait = o.Timeout
 	}
@@ -147,18 +157,14 @@ func (p *process) deliver(pid *actor.PID, o *channelmgr.Outgoing) error {
 			o.NoBlock = true // a reply to a future is neither blocked nor shed
 		}
 	}
+	if o.Sender != nil && o.Sender.Address != p.d.address && p.d.isLocal(o.Sender.Address) {
+		// Others know this node by its address of now, not by an alias.
+		o.Sender = &actor.PID{Address: p.d.address, Id: o.Sender.Id, RequestId: o.Sender.RequestId}
+	}
 	if o.Sender != nil && isFuture(o.Sender.Id) && p.d.isLocal(o.Sender.Address) {
 		p.d.pending.add(s.Peer(), o.Sender.Id)
 	}
 	return s.Send(o) // an ended session refuses: no future is added to one unseen
-}
-
-// channelOf is the channel that a message's type is bound to.
-func (d *Distribution) channelOf(msg any) string {
-	if m, ok := msg.(proto.Message); ok {
-		return d.byType[string(m.ProtoReflect().Descriptor().FullName())]
-	}
-	return ""
 }
 
 func isFuture(id string) bool    { return strings.HasPrefix(id, "future$") }
@@ -174,7 +180,9 @@ func (p *process) SendSystemMessage(pid *actor.PID, message any) {
 	case *actor.Terminated:
 		p.d.watches.terminated(p, pid, m)
 	case *actor.Stop:
-		p.send(pid, &channelmgr.Outgoing{Msg: m, System: true, NoBlock: true})
+		o := p.flow.outgoing(m)
+		o.System, o.NoBlock = true, true
+		p.send(pid, &o)
 	default:
 		p.d.counts.add("system_refused")
 		p.d.opts.logger.Error("a system message cannot leave its node", "target", pid.String(), "type", fmt.Sprintf("%T", message))

@@ -15,13 +15,15 @@ import (
 // receiver takes what links bring.
 type receiver struct{ d *Distribution }
 
-var _ channelmgr.Receiver = receiver{}
+var _ channelmgr.Patient = receiver{}
 
 // target is what a link's reader keeps for an actor's id.
 type target struct {
 	proc      actor.Process
 	ap        *actor.ActorProcess // proc, if it is an actor
 	pid       *actor.PID
+	box       *mailbox // proc's, if it is of Mailbox
+	waits     bool     // posting to it may block
 	forbidden bool
 }
 
@@ -57,6 +59,7 @@ func (r receiver) find(t *channelmgr.Target) *target {
 		if p, ok := r.d.system.ProcessRegistry.GetLocal(t.ID); ok {
 			e.proc = p
 			e.ap, _ = p.(*actor.ActorProcess)
+			e.box, e.waits = roomOf(p, t.ID)
 		}
 		e.pid = &actor.PID{Address: r.d.address, Id: t.ID}
 	}
@@ -65,48 +68,75 @@ func (r receiver) find(t *channelmgr.Target) *target {
 	return e
 }
 
-// Receive implements channelmgr.Receiver.
+// Receive implements channelmgr.Receiver. It waits for a target that has no room.
 func (r receiver) Receive(m *channelmgr.Incoming) Reason {
+	why, _ := r.receive(m, true)
+	return why
+}
+
+// TryReceive implements channelmgr.Patient.
+func (r receiver) TryReceive(m *channelmgr.Incoming) (why Reason, ok bool) {
+	return r.receive(m, false)
+}
+
+// receive posts a message. Without wait it reports false, and has done nothing,
+// if the target may have no room.
+func (r receiver) receive(m *channelmgr.Incoming, wait bool) (why Reason, ok bool) {
 	if strings.HasPrefix(m.Target.ID, "call$") {
 		r.d.calls.answer(m.Target.ID, m.Msg)
-		return ""
+		return "", true
 	}
 	if strings.HasPrefix(m.Target.ID, "future$") {
 		r.d.pending.done(m.Session.Peer(), m.Target.ID)
 	}
 	e := r.find(m.Target)
+	if e.forbidden && m.Target.ID == "eventstream" && !m.System && r.d.allowsEvent(m.Msg) {
+		r.d.system.EventStream.Publish(m.Msg)
+		return "", true
+	}
 	if e.forbidden {
 		r.d.counts.add("forbidden")
-		return messages.ReasonForbidden
+		return messages.ReasonForbidden, true
 	}
 	pid := e.pid
 	if m.TargetRequest != 0 {
 		pid = &actor.PID{Address: pid.Address, Id: pid.Id, RequestId: m.TargetRequest}
 	}
 	if m.System {
-		return r.system(m, e, pid)
+		return r.system(m, e, pid), true
 	}
 	switch m.Msg.(type) {
 	case actor.MessageBatch, *actor.Watch, *actor.Unwatch, *actor.Terminated, *actor.Stop:
 		// System messages do not come as user messages, and a batch would be
 		// unpacked by the mailbox.
 		r.d.counts.add("forbidden")
-		return messages.ReasonForbidden
+		return messages.ReasonForbidden, true
 	}
 	if e.proc == nil {
 		r.nobody(m, pid)
-		return messages.ReasonNoSuchActor
+		return messages.ReasonNoSuchActor, true
+	}
+	if e.waits && !wait {
+		return "", false
 	}
 	if m.Sender == nil && m.Header == nil {
-		e.proc.SendUserMessage(pid, m.Msg)
-		return ""
+		return "", r.hand(e, pid, m.Msg, wait)
 	}
 	env := &actor.MessageEnvelope{Message: m.Msg, Sender: m.Sender}
 	for k, v := range m.Header {
 		env.SetHeader(k, v)
 	}
-	e.proc.SendUserMessage(pid, env)
-	return ""
+	return "", r.hand(e, pid, env, wait)
+}
+
+// hand puts a message into a target's mailbox. It reports false if that has no
+// room and it must not wait.
+func (r receiver) hand(e *target, pid *actor.PID, msg any, wait bool) bool {
+	if e.box != nil {
+		return e.box.post(msg, wait, r.d.ctx.Done())
+	}
+	e.proc.SendUserMessage(pid, msg)
+	return true
 }
 
 // nobody publishes a dead letter here. The origin answers a sender of its own

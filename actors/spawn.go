@@ -194,9 +194,15 @@ func (r *runtime) onControl(in *messages.ControlInbound) {
 			w.result <- m
 		}
 		r.d.spawns.mu.Unlock()
+	case *messages.ChannelDigest, *messages.ChannelNews:
+		r.d.onChannels(s, m)
+	case *messages.PlumLift:
+		r.d.service.Lifted(s.Peer(), m)
 	case *messages.WatchSync:
 		r.d.watches.sync(s, m)
 	default:
-		r.d.counts.add("control_unknown")
+		if !r.d.groups.control(s, msg) {
+			r.d.counts.add("control_unknown")
+		}
 	}
 }

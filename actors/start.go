@@ -13,10 +13,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/extensions"
 
+	"github.com/maquis-go/maquis/actors/config"
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
 	"github.com/maquis-go/maquis/messages"
@@ -31,22 +33,34 @@ type Distribution struct {
 	system   *actor.ActorSystem
 	root     *actor.RootContext // without the application's middleware
 	opts     options
+	code     options // as the application gave them, for Reload
 	registry *channelmgr.Registry
 	service  *peerservice.Service
 	address  string
 
-	processes sync.Map // address -> *process
-	aliases   map[string]bool
-	byType    map[string]string // message type -> channel
+	processes sync.Map                        // address -> *process
+	aliases   atomic.Pointer[map[string]bool] // never changed once it is there
+	tags      tags
+	events    atomic.Pointer[map[string]bool] // types that others may publish here
 	watches   *watches
-	pending   pending
-	calls     calls
-	kinds     sync.Map // kind -> *actor.Props
-	counts    counts
-	spawns    spawns
-	types     *messages.Registry
-	subs      subscribers
+	groups    *groups
 
+	introduction introduction
+	pending      pending
+	calls        calls
+	kinds        sync.Map // kind -> *actor.Props
+	expected     atomic.Int64
+	security     *handshake.Security
+	reloading    sync.Mutex
+	config       *config.Config // what runs; guarded by reloading
+	counts       counts
+	spawns       spawns
+	drifts       drifts
+	types        *messages.Registry
+	subs         subscribers
+	castOrders   sync.Map // channel -> *castOrder
+
+	began   time.Time
 	seq     atomic.Uint64
 	stopped atomic.Bool
 	stop    sync.Once
@@ -74,15 +88,12 @@ func GetDistribution(system *actor.ActorSystem) *Distribution {
 // it has peers. It must be called once per system and before the first Spawn,
 // since PIDs keep the address that they were made with. ctx bounds Start only.
 func Start(ctx context.Context, system *actor.ActorSystem, opts ...Option) (*Distribution, error) {
-	var o options
-	var errs []error
-	for _, opt := range opts {
-		errs = append(errs, opt(&o))
-	}
-	if err := errors.Join(errs...); err != nil {
+	code, err := collect(opts)
+	if err != nil {
 		return nil, err
 	}
-	if err := o.finish(); err != nil {
+	o, conf, err := code.configured()
+	if err != nil {
 		return nil, err
 	}
 	if GetDistribution(system) != nil {
@@ -91,7 +102,7 @@ func Start(ctx context.Context, system *actor.ActorSystem, opts ...Option) (*Dis
 	if early := spawnedEarly(system); len(early) > 0 {
 		return nil, fmt.Errorf("maquis: actors were spawned before Start and could not be reached from other nodes: %s; call Start first", strings.Join(early, ", "))
 	}
-	d := &Distribution{system: system, opts: o, done: make(chan struct{}), aliases: make(map[string]bool), byType: make(map[string]string)}
+	d := &Distribution{system: system, opts: o, code: code, config: conf, began: time.Now(), done: make(chan struct{})}
 	d.root = actor.NewRootContext(system, nil)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if err := d.listen(ctx); err != nil {
@@ -165,18 +176,19 @@ func (d *Distribution) listen(ctx context.Context) error {
 		if serr != nil {
 			return serr
 		}
+		d.security = sec
 		advertise := o.advertise
 		if host, port, _ := net.SplitHostPort(addr); len(advertise) == 0 && (host == "" || net.ParseIP(host).IsUnspecified()) {
-			ip, ierr := outboundIP()
+			ip, ierr := o.ownIP()
 			if ierr != nil {
-				return fmt.Errorf("maquis: listening on %q: no address of this host to advertise was found; set WithAdvertise", addr)
+				return fmt.Errorf("maquis: listening on %q: %w; set node.advertise or WithAdvertise", addr, ierr)
 			}
 			advertise = []string{net.JoinHostPort(ip, port)}
 		}
 		d.registry, err = channelmgr.New(channelmgr.Config{
 			System: d.system, Self: overlay.Peer{Name: name, Incarnation: inc}, Cluster: o.cluster, Security: sec,
-			Transport: o.transport, Listen: addr, Advertise: advertise, Channels: o.channels,
-			Types: d.types, Routing: *o.routing, Shortcuts: o.shortcuts, Limits: o.limits, Timing: o.timing, Logger: o.logger,
+			Transport: o.transport, Listen: addr, Advertise: advertise, Channels: o.channels, Overlays: peerservice.OverlayIDs(o.overlays), Rules: o.rules,
+			Types: d.types, Routing: *o.routing, Shortcuts: o.shortcuts, MaxHops: o.hops, Limits: o.limits, Timing: o.timing, Logger: o.logger,
 		})
 		if err != nil {
 			return err
@@ -209,7 +221,7 @@ func outboundIP() (string, error) {
 		return n.IP.String(), nil
 	}
 	if loopback == "" {
-		return "", errors.New("no IPv4 address")
+		return "", errors.New("this host has no IPv4 address")
 	}
 	return loopback, nil
 }
@@ -219,18 +231,18 @@ func (d *Distribution) run(ctx context.Context) error {
 	o := &d.opts
 	self := d.registry.Self()
 	d.address = d.registry.Address()
+	local := map[string]bool{}
 	for _, a := range append(slices.Concat(o.aliases, o.advertise), self.Addr, self.Name, "nonhost") {
-		d.aliases[a] = true
+		local[a] = true
 	}
-	for _, c := range o.channels {
-		for _, t := range c.Types {
-			d.byType[t] = c.Name
-		}
-	}
+	d.aliases.Store(&local)
+	d.tags.init(o.tags, o.aliases)
 	for kind, props := range o.kinds {
 		d.kinds.Store(kind, props)
 	}
 	d.watches = newWatches(d)
+	d.groups = newGroups(d)
+	d.expected.Store(int64(o.expected))
 	d.pending.init()
 	d.calls.init()
 	d.spawns.init()
@@ -239,18 +251,30 @@ func (d *Distribution) run(ctx context.Context) error {
 	d.registry.SetSenderBinder(d.bindSender)
 	d.system.ProcessRegistry.Address = d.address
 	d.system.ProcessRegistry.RegisterAddressResolver(d.resolve)
-	rec := roster.Record{Addrs: o.advertise, Tags: o.tags, Kinds: slices.Sorted(maps.Keys(o.kinds)), AppVersion: o.version}
+	rec := roster.Record{Addrs: o.advertise, Tags: d.tags.all(), Kinds: slices.Sorted(maps.Keys(o.kinds)), AppVersion: o.version}
 	var err error
 	d.service, err = peerservice.Start(ctx, peerservice.Config{
-		System: d.system, Registry: d.registry, Record: rec, Preset: o.preset, Overlays: o.overlays, Seeds: o.seeds,
-		Parts:      []peerservice.Part{{Name: "runtime", Props: actor.PropsFromProducer(func() actor.Actor { return &runtime{d: d} })}},
-		OnNodeGone: d.nodeGone, OnLink: d.watches.linked, OnBroadcast: d.broadcast, OnFail: d.fail, Logger: o.logger,
+		System: d.system, Registry: d.registry, Record: rec, Preset: presets[o.preset], Overlays: o.overlays, MaxHops: o.hops, Seeds: o.seeds,
+		Parts: []peerservice.Part{
+			{Name: "runtime", Props: actor.PropsFromProducer(func() actor.Actor { return &runtime{d: d} })},
+			{Name: groupsPart, Props: actor.PropsFromProducer(func() actor.Actor { return &teller{g: d.groups} })},
+		},
+		OnNodeGone: d.nodeGone, OnLink: d.linked, OnBroadcast: d.broadcast, OnFail: d.fail, Logger: o.logger,
 	})
 	if err != nil {
 		return err
 	}
+	d.registry.SetOnRelease(func(r channelmgr.Release) { d.service.Note(release(r)) })
+	d.registry.SetOnStall(func(st channelmgr.Stall) { d.service.Note(stall(st)) })
 	d.system.Extensions.Register(d)
 	d.pump(d.publishEvents)
+	d.registry.SetOnChannel(func(c channelmgr.ChannelChange) { d.service.Note(channelNote(c)) })
+	d.groups.ready.Store(true)
+	d.pump(d.groups.follow)
+	if err := d.introduce(); err != nil {
+		d.service.Stop()
+		return err
+	}
 	return nil
 }
 
@@ -259,6 +283,13 @@ func (d *Distribution) fail(err error) {
 	d.opts.logger.Error("the runtime cannot go on", "error", err)
 	d.failure.Store(&err)
 	go func() { _ = d.close() }()
+}
+
+// linked: a link to a peer is up.
+func (d *Distribution) linked(p overlay.Peer) {
+	d.watches.linked(p)
+	d.groups.tell(groupLinked{p.Name})
+	d.compareChannels(p)
 }
 
 // nodeGone ends what waits for a life of a node.
@@ -290,7 +321,13 @@ func (d *Distribution) Join(ctx context.Context, contacts ...string) error {
 			return err
 		}
 	}
-	err := d.service.Join(ctx, contacts)
+	if err := d.introduce(); err != nil { // Leave has ended it
+		return err
+	}
+	return joinError(d.service.Join(ctx, contacts))
+}
+
+func joinError(err error) error {
 	var je *peerservice.JoinError
 	if !errors.As(err, &je) {
 		return err
@@ -309,6 +346,7 @@ func (d *Distribution) Leave(ctx context.Context) error {
 		return ErrStopped
 	}
 	var derr error
+	d.introduction.end() // it is not to join again
 	if d.opts.drain != nil {
 		if derr = d.service.SetLeaving(ctx, true); derr == nil { // nobody is to spawn or pick here any more
 			derr = d.opts.drain(ctx)

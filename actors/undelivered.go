@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,12 +42,14 @@ type counts struct {
 	events    atomic.Int64
 }
 
-func (c *counts) add(name string) {
+func (c *counts) add(name string) { c.addN(name, 1) }
+
+func (c *counts) addN(name string, n uint64) {
 	v, ok := c.named.Load(name)
 	if !ok {
 		v, _ = c.named.LoadOrStore(name, new(atomic.Uint64))
 	}
-	v.(*atomic.Uint64).Add(1)
+	v.(*atomic.Uint64).Add(n)
 }
 
 // allow limits events to 1,000 a second.
@@ -61,12 +64,16 @@ func (c *counts) allow() bool {
 // Stats returns all counters by name: those of the link layer (see
 // channelmgr.Stats) and the runtime's: undelivered_REASON for messages that
 // were known not to arrive when they were sent, terminated_unmatched,
-// forbidden, system_refused.
+// forbidden, system_refused; and of discovery, for each kind of strategy:
+// discovery_KIND_ok, _partial and _error (answers of its sources), _candidates (in
+// their last answers), _dialed and _accepted (calls of these), _refused_REASON
+// (calls that failed, or were refused).
 func (d *Distribution) Stats() map[string]uint64 {
 	all := map[string]uint64(d.registry.Stats())
 	for k, v := range d.service.Stats() {
 		all[k] = v
 	}
+	maps.Copy(all, d.introduction.stats())
 	d.counts.named.Range(func(k, v any) bool {
 		all[k.(string)] += v.(*atomic.Uint64).Load()
 		return true

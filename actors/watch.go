@@ -30,7 +30,7 @@ func newWatches(d *Distribution) *watches {
 	return &watches{d: d, book: watch.New[*actor.PID, actor.TerminatedReason]()}
 }
 
-func lifeOf(p overlay.Peer) watch.Life { return watch.Life{Name: p.Name, Incarnation: p.Incarnation} }
+func lifeOf(p overlay.Peer) watch.Life { return p.Life() }
 
 // watch: a local actor watches a remote one.
 func (w *watches) watch(p *process, who, watcher *actor.PID) {

@@ -12,10 +12,7 @@ import (
 )
 
 // Life is one life of another node.
-type Life struct {
-	Name        string
-	Incarnation overlay.Incarnation
-}
+type Life = overlay.Life
 
 // Key names a watch between this node and a life of another: the ids of two
 // actors.
@@ -158,9 +155,7 @@ func (k *Keeper[W, R]) Stop() []Life {
 	for l := range k.lives {
 		lives = append(lives, l)
 	}
-	slices.SortFunc(lives, func(a, b Life) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Incarnation, b.Incarnation))
-	})
+	slices.SortFunc(lives, Life.Compare)
 	return lives
 }
 
