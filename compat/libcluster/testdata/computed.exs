@@ -1,0 +1,1 @@
+config :libcluster, topologies: MyApp.topologies()

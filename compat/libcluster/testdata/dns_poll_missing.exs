@@ -1,0 +1,2 @@
+config :libcluster,
+  topologies: [dns: [strategy: Cluster.Strategy.DNSPoll, config: [node_basename: "my-app"]]]

@@ -1,0 +1,1 @@
+config :libcluster, topologies: [lonely: [strategy: Cluster.Strategy.Epmd]]

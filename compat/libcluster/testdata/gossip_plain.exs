@@ -1,0 +1,1 @@
+config :libcluster, topologies: [test: [strategy: Cluster.Strategy.Gossip]]

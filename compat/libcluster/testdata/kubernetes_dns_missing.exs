@@ -1,0 +1,2 @@
+config :libcluster,
+  topologies: [k8s: [strategy: Cluster.Strategy.Kubernetes.DNS, config: [service: nil]]]

@@ -1,0 +1,2 @@
+import Config
+config :shop, topologies: [:a, :b]

@@ -1,0 +1,7 @@
+config :libcluster,
+  topologies: [
+    rancher_example: [
+      strategy: Elixir.Cluster.Strategy.Rancher,
+      config: [node_basename: "myapp", polling_interval: 10_000]
+    ]
+  ]

@@ -1,0 +1,7 @@
+config :libcluster,
+  topologies: [
+    a: [
+      strategy: Cluster.Strategy.Epmd
+      config: [hosts: []]
+    ]
+  ]
