@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -48,15 +50,12 @@ func (l *lines) write(e event) {
 }
 
 func runNode(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) error {
-	var name, listen, secretFile, watch string
-	var seeds list
+	var f nodeFlags
+	var watch string
 	l := &lines{w: out}
 	fs := flag.NewFlagSet("node", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.StringVar(&name, "name", "", "")
-	fs.StringVar(&listen, "listen", "", "")
-	fs.Var(&seeds, "seed", "")
-	fs.StringVar(&secretFile, "secret-file", "", "")
+	f.add(fs)
 	fs.StringVar(&watch, "watch", "", "")
 	fs.BoolVar(&l.json, "json", false, "")
 	if err := fs.Parse(args); err != nil {
@@ -65,7 +64,7 @@ func runNode(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 	if fs.NArg() > 0 {
 		return badUsage("unexpected argument %q", fs.Arg(0))
 	}
-	opts, err := nodeOptions(name, listen, secretFile, seeds)
+	opts, err := f.options()
 	if err != nil {
 		return err
 	}
@@ -94,13 +93,16 @@ func runNode(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 		}
 		watcher(system, d, l, node, id)
 	}
-	if len(seeds) > 0 { // a name that is taken ends the node, at once
-		if err := d.Join(ctx, seeds...); errors.Is(err, maquis.ErrNameTaken) {
+	if len(f.seeds) > 0 { // a name that is taken ends the node, at once
+		if err := d.Join(ctx, f.seeds...); errors.Is(err, maquis.ErrNameTaken) {
 			return fmt.Errorf("%w (%w); choose another with --name", maquis.ErrNameTaken, err)
 		}
 	}
 	quit := make(chan struct{})
 	go commands(system, d, l, in, quit)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	events := d.Events(ctx)
 	for {
 		select {
@@ -111,6 +113,8 @@ func runNode(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 			if err := show(l, e); err != nil {
 				return err
 			}
+		case <-hangups:
+			reload(ctx, d, l)
 		case <-quit:
 			return nil
 		case <-d.Done():
@@ -119,34 +123,6 @@ func runNode(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 			return nil
 		}
 	}
-}
-
-func nodeOptions(name, listen, secretFile string, seeds []string) ([]maquis.Option, error) {
-	opts := []maquis.Option{maquis.WithLogger(quietLogger())}
-	secret := os.Getenv(envNodeSecret)
-	if secretFile != "" {
-		b, err := os.ReadFile(secretFile)
-		if err != nil {
-			return nil, badUsage("--secret-file %q: %w", secretFile, err)
-		}
-		secret = strings.TrimSpace(string(b))
-	}
-	if secret == "" || listen == "" && len(seeds) == 0 {
-		opts = append(opts, maquis.WithProfile("dev"))
-	}
-	if secret != "" {
-		opts = append(opts, maquis.WithSecret(secret), maquis.WithFailurePreset("local"))
-	}
-	if name != "" {
-		opts = append(opts, maquis.WithName(name))
-	}
-	if listen != "" {
-		opts = append(opts, maquis.WithListen(listen))
-	}
-	if len(seeds) > 0 {
-		opts = append(opts, maquis.WithSeeds(seeds...))
-	}
-	return opts, nil
 }
 
 func greeter(system *actor.ActorSystem, l *lines) error {
@@ -206,7 +182,7 @@ func show(l *lines, e maquis.Event) error {
 	return nil
 }
 
-// commands reads orders from standard input: members, send NODE TEXT, quit. At
+// commands reads orders from standard input: members, send NODE TEXT, reload, quit. At
 // its end the node goes on.
 func commands(system *actor.ActorSystem, d *maquis.Distribution, l *lines, in io.Reader, quit chan struct{}) {
 	s := bufio.NewScanner(in)
@@ -226,11 +202,13 @@ func commands(system *actor.ActorSystem, d *maquis.Distribution, l *lines, in io
 			} else {
 				l.write(event{"answer", node, res.Value})
 			}
+		case "reload":
+			reload(context.Background(), d, l)
 		case "quit":
 			close(quit)
 			return
 		default:
-			l.write(event{"unknown", "", word + "; use members, send NODE TEXT, quit"})
+			l.write(event{"unknown", "", word + "; use members, send NODE TEXT, reload, quit"})
 		}
 	}
 }

@@ -36,7 +36,8 @@ type scaleReport struct {
 	CPU              float64 // cores, all processes, at rest
 	BytesPerNodeS    float64 // sent at rest
 	HeapPerNode      float64 // beyond an empty actor system, in bytes
-	Pairs            int     // of 10,000 random ones, answered
+	PairsAsked       int     // requests between random nodes
+	Pairs            int     // of them, answered
 	PairMS           figures // the round trip
 	RelaysPerMessage float64
 	BroadcastReached int
@@ -69,7 +70,7 @@ type scaleOrder struct {
 	Do     string
 	Names  []string // start
 	Seeds  []string // start
-	Count  int      // know, exactly, pairs
+	Count  int      // count, exactly, pairs
 	Preset string   // start
 	All    []string // pairs: every node
 	Node   string   // gone, broadcast
@@ -180,6 +181,7 @@ func runScale(ctx context.Context, args []string, out, errw io.Writer) error {
 	rest := fs.Duration("rest", 20*time.Second, "")
 	pairs := fs.Int("pairs", 10000, "")
 	mass := fs.Float64("mass", 0.3, "")
+	file, commit := fs.String("out", "", ""), fs.String("commit", "unknown", "")
 	if err := fs.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -230,6 +232,17 @@ func runScale(ctx context.Context, args []string, out, errw io.Writer) error {
 	if err := s.kill(*mass); err != nil {
 		return err
 	}
+	if *file != "" {
+		command := "demo scale"
+		fs.Visit(func(f *flag.Flag) {
+			if f.Name != "out" && f.Name != "commit" {
+				command += fmt.Sprintf(" --%s %s", f.Name, f.Value)
+			}
+		})
+		if err := s.rep.write(*file, command, *commit); err != nil {
+			return err
+		}
+	}
 	b, err := json.Marshal(s.rep)
 	if err != nil {
 		return err
@@ -239,8 +252,7 @@ func runScale(ctx context.Context, args []string, out, errw io.Writer) error {
 }
 
 // form starts all nodes and waits until all know all: one process after the
-// other, as fast as some process hears of the nodes of the last but two, or all
-// at once.
+// other, as fast as all hear of the nodes of the last but six, or all at once.
 func (s *scale) form(atOnce bool, preset string) error {
 	began := time.Now()
 	var seeds []string
@@ -269,14 +281,16 @@ func (s *scale) form(atOnce bool, preset string) error {
 			if _, err := h.ask(o); err != nil {
 				return err
 			}
-			// Not faster than the news of who joined travel.
-			if _, err := s.hosts[rand.IntN(i+1)].ask(scaleOrder{Do: "know", Count: started - 2*len(h.names)}); err != nil {
-				return err
+			// Not faster than the news of who joined travel to everybody.
+			for _, k := range s.hosts[:i+1] {
+				if _, err := k.ask(scaleOrder{Do: "count", Count: started - 6*len(h.names)}); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	s.say("%d nodes started in %d processes", s.rep.Nodes, s.rep.Processes)
-	if _, err := s.all(scaleOrder{Do: "know", Count: s.rep.Nodes}); err != nil {
+	if _, err := s.all(scaleOrder{Do: "count", Count: s.rep.Nodes}); err != nil {
 		return err
 	}
 	s.rep.FormedS = time.Since(began).Seconds()
@@ -286,6 +300,11 @@ func (s *scale) form(atOnce bool, preset string) error {
 
 func (s *scale) measure(rest time.Duration, pairs int) error {
 	time.Sleep(75 * time.Second) // what the joins needed is closed and forgotten
+	heaps, err := s.all(scaleOrder{Do: "heap"})
+	if err != nil {
+		return err
+	}
+	s.rep.HeapPerNode = sumOf(heaps, func(a scaleAnswer) float64 { return a.Heap }) / float64(s.rep.Nodes)
 	before, err := s.all(scaleOrder{Do: "stats"})
 	if err != nil {
 		return err
@@ -301,7 +320,6 @@ func (s *scale) measure(rest time.Duration, pairs int) error {
 		links, near = append(links, a.Links...), append(near, a.Neighbors...)
 		bytes += a.Bytes - before[i].Bytes
 		s.rep.CPU += (a.CPU - before[i].CPU) / rest.Seconds()
-		s.rep.HeapPerNode += a.Heap / float64(s.rep.Nodes)
 	}
 	s.rep.Links, s.rep.Neighbors = figuresOf(links), figuresOf(near)
 	s.rep.BytesPerNodeS = float64(bytes) / float64(s.rep.Nodes) / rest.Seconds()
@@ -325,6 +343,7 @@ func (s *scale) measure(rest time.Duration, pairs int) error {
 		ms = append(ms, a.MS...)
 	}
 	n := float64(len(ms))
+	s.rep.PairsAsked = len(ms)
 	s.rep.PairMS = figuresOf(ms)
 	if after, err = s.all(scaleOrder{Do: "stats"}); err != nil {
 		return err
@@ -374,6 +393,8 @@ func (s *scale) kill(part float64) error {
 		return nil
 	}
 	left := s.rep.Nodes - 1
+	// Any processes but the first, whose n0 broadcasts afterwards.
+	rand.Shuffle(len(s.hosts)-1, func(i, j int) { s.hosts[i+1], s.hosts[j+1] = s.hosts[j+1], s.hosts[i+1] })
 	dying := s.hosts[len(s.hosts)-n:]
 	s.hosts = s.hosts[:len(s.hosts)-n]
 	for _, h := range dying {

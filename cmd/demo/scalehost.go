@@ -99,7 +99,7 @@ type scaleNodes struct {
 
 // runScaleHost is such a process. It ends with its standard input.
 func runScaleHost(ctx context.Context, in io.Reader, out io.Writer) error {
-	debug.SetGCPercent(200) // memory is not what is scarce
+	debug.SetGCPercent(400) // memory is not what is scarce
 	s := &scaleNodes{}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
@@ -137,12 +137,14 @@ func (s *scaleNodes) do(ctx context.Context, o scaleOrder) (a scaleAnswer, err e
 	switch o.Do {
 	case "start":
 		return a, s.start(ctx, o)
-	case "know":
+	case "count":
 		err = s.each(func(n *scaleNode) error {
-			if err := n.WaitForMembers(ctx, o.Count); err != nil {
-				return fmt.Errorf("%s knows %d of %d members and has %d neighbors: %w", n.name, len(n.NodeList()), o.Count, n.Health().Neighbors, err)
-			}
-			return nil
+			return until(ctx, func() error {
+				if h := n.Health(); h.Members < o.Count { // far cheaper than an event for each
+					return fmt.Errorf("%s knows %d of %d members and has %d neighbors", n.name, h.Members, o.Count, h.Neighbors)
+				}
+				return nil
+			})
 		})
 	case "exactly":
 		err = s.each(func(n *scaleNode) error {
@@ -169,7 +171,6 @@ func (s *scaleNodes) do(ctx context.Context, o scaleOrder) (a scaleAnswer, err e
 		})
 	case "stats":
 		a.CPU = cpuTime().Seconds()
-		a.Heap = heap() - s.empty
 		a.Bytes = s.bytes.Load()
 		for _, n := range s.nodes {
 			st := n.Stats()
@@ -177,6 +178,8 @@ func (s *scaleNodes) do(ctx context.Context, o scaleOrder) (a scaleAnswer, err e
 			a.Neighbors = append(a.Neighbors, float64(n.Health().Neighbors))
 			a.Relayed += st["relayed"]
 		}
+	case "heap":
+		a.Heap = heap() - s.empty
 	case "pairs":
 		s.pairs(ctx, o, &a)
 	case "listen":
@@ -210,7 +213,7 @@ func until(ctx context.Context, missing func() error) error {
 			return nil
 		}
 		select {
-		case <-time.After(250 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 			return err
 		}
