@@ -22,41 +22,61 @@ const module = "github.com/maquis-go/maquis/"
 
 // mayImport is the table of architecture.md: which of our packages a package
 // may import. A trailing slash stands for all packages below.
-var mayImport = map[string][]string{
-	"messages":             {},
-	"overlay":              {"messages"},
-	"overlay/roster":       {"overlay", "messages"},
-	"overlay/fullmesh":     {"overlay", "messages"},
-	"overlay/overlaytest":  {"overlay", "messages"},
-	"overlay/hyparview":    {"overlay", "messages"},
-	"overlay/xbot":         {"overlay", "messages", "overlay/hyparview"},
-	"overlay/scamp":        {"overlay", "messages"},
-	"overlay/clientserver": {"overlay", "messages", "overlay/fullmesh"},
-	"overlay/static":       {"overlay", "messages", "overlay/fullmesh"},
-	"overlay/plumtree":     {"overlay", "messages"},
-	"overlay/sim":          {"overlay", "messages"},
-	"overlay/sim/baseline": {"overlay", "messages", "overlay/sim"},
-	"overlay/sim/paper":    {"overlay/sim/scenario"},
-	"overlay/sim/scenario": {"overlay", "overlay/", "messages"},
-	"channelmgr/frame":     {"overlay", "messages"},
-	"channelmgr/flow":      {"overlay", "messages"},
-	"channelmgr/circuit":   {"overlay"},
-	"channelmgr/transport": {},
-	"channelmgr/handshake": {"overlay", "messages", "channelmgr/transport"},
-	"channelmgr":           {"overlay", "messages", "channelmgr/"},
-	"peerservice/route":    {"overlay", "messages"},
-	"peerservice":          {"channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "peerservice/"},
-	"actors":               {"peerservice", "peerservice/", "channelmgr", "channelmgr/", "overlay", "overlay/", "messages", "actors/"},
-	"actors/watch":         {"overlay"},
-	"actors/actorstest":    {"actors", "channelmgr", "channelmgr/transport"},
-	"cmd/demo":             {"actors", "actors/", "messages", "channelmgr", "channelmgr/transport", "overlay", "overlay/sim/"},
-	"docs":                 {},
+var mayImport = table(`
+messages:
+overlay: messages
+overlay/roster: overlay messages
+overlay/fullmesh: overlay messages
+overlay/overlaytest: overlay messages
+overlay/hyparview: overlay messages
+overlay/xbot: overlay messages overlay/hyparview
+overlay/scamp: overlay messages
+overlay/clientserver: overlay messages overlay/fullmesh
+overlay/static: overlay messages overlay/fullmesh
+overlay/plumtree: overlay messages
+overlay/sim: overlay messages
+overlay/sim/baseline: overlay messages overlay/sim
+overlay/sim/paper: overlay/sim/scenario
+overlay/sim/scenario: overlay overlay/ messages
+internal/faultnet: actors channelmgr channelmgr/transport
+internal/faultnet/soak: internal/faultnet
+channelmgr/frame: overlay messages
+channelmgr/flow: overlay messages
+channelmgr/circuit: overlay
+channelmgr/causal:
+channelmgr/catalog: messages
+channelmgr/transport:
+channelmgr/handshake: overlay messages channelmgr/transport
+channelmgr: overlay messages channelmgr/
+peerservice/route: overlay messages
+peerservice/discovery:
+peerservice/discovery/introduce: peerservice/discovery
+peerservice/discovery/doctor: peerservice/discovery peerservice/discovery/introduce channelmgr/handshake channelmgr/transport messages
+compat/libcluster: compat/libcluster/elixir peerservice/discovery peerservice/discovery/introduce
+compat/libcluster/elixir:
+peerservice: channelmgr channelmgr/ overlay overlay/ messages peerservice/
+actors: compat/libcluster peerservice peerservice/ channelmgr channelmgr/ overlay overlay/ messages actors/
+actors/config:
+actors/watch: overlay
+actors/group: overlay messages
+actors/actorstest: actors channelmgr channelmgr/transport
+cmd/demo: compat/libcluster peerservice/discovery actors actors/ messages channelmgr channelmgr/transport overlay overlay/sim/
+docs:
+`)
+
+func table(text string) map[string][]string {
+	m := make(map[string][]string)
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		name, imports, _ := strings.Cut(line, ":")
+		m[name] = strings.Fields(imports)
+	}
+	return m
 }
 
 // pure are the packages that hold machines: no input or output, no clock, no
 // goroutine, no lock.
 var pure = []string{"overlay", "overlay/roster", "overlay/fullmesh", "overlay/hyparview", "overlay/xbot", "overlay/scamp",
-	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "channelmgr/flow", "channelmgr/circuit", "channelmgr/frame", "peerservice/route"}
+	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "actors/group", "channelmgr/flow", "channelmgr/causal", "channelmgr/circuit", "channelmgr/catalog", "channelmgr/frame", "peerservice/route"}
 
 type pkg struct {
 	ImportPath, Dir, Doc string
