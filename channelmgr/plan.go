@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/maquis-go/maquis/internal/nearest"
 	"github.com/maquis-go/maquis/messages"
 )
 
@@ -137,7 +138,7 @@ func sizeOf(typ *messages.Type, msg any) (n int) {
 
 // unknownChannel is the error for a name that no channel has.
 func unknownChannel(name string, specs map[string]ChannelSpec) error {
-	if near := nearest(name, maps.Keys(specs)); near != "" {
+	if near := nearest.Word(name, slices.Sorted(maps.Keys(specs))); near != "" {
 		return fmt.Errorf("%w: %q; do you mean %q?", ErrUnknownChannel, name, near)
 	}
 	return fmt.Errorf("%w: %q", ErrUnknownChannel, name)

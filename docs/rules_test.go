@@ -38,6 +38,7 @@ overlay/sim: overlay messages
 overlay/sim/baseline: overlay messages overlay/sim
 overlay/sim/paper: overlay/sim/scenario
 overlay/sim/scenario: overlay overlay/ messages
+internal/nearest:
 internal/faultnet: actors channelmgr channelmgr/transport
 internal/faultnet/soak: internal/faultnet
 channelmgr/frame: overlay messages
@@ -47,16 +48,16 @@ channelmgr/causal:
 channelmgr/catalog: messages
 channelmgr/transport:
 channelmgr/handshake: overlay messages channelmgr/transport
-channelmgr: overlay messages channelmgr/
+channelmgr: overlay messages channelmgr/ internal/nearest
 peerservice/route: overlay messages
 peerservice/discovery:
 peerservice/discovery/introduce: peerservice/discovery
 peerservice/discovery/doctor: peerservice/discovery peerservice/discovery/introduce channelmgr/handshake channelmgr/transport messages
-compat/libcluster: compat/libcluster/elixir peerservice/discovery peerservice/discovery/introduce
+compat/libcluster: compat/libcluster/elixir internal/nearest peerservice/discovery peerservice/discovery/introduce
 compat/libcluster/elixir:
 peerservice: channelmgr channelmgr/ overlay overlay/ messages peerservice/
 actors: compat/libcluster peerservice peerservice/ channelmgr channelmgr/ overlay overlay/ messages actors/
-actors/config:
+actors/config: internal/nearest
 actors/watch: overlay
 actors/group: overlay messages
 actors/actorstest: actors channelmgr channelmgr/transport

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/maquis-go/maquis/internal/nearest"
 )
 
 // decoder fills one layer from the nodes of one source, and collects what is
@@ -215,7 +217,7 @@ func (d *decoder) unknown(e pair, keys []key, same map[string]rename, path strin
 		names = append(names, s)
 	}
 	slices.Sort(names)
-	if near := nearest(e.name, names); near != "" {
+	if near := nearest.Word(e.name, names); near != "" {
 		d.bad(e.node, join(path, e.name), "unknown key; did you mean %s?", near)
 		return
 	}

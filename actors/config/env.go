@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/maquis-go/maquis/internal/nearest"
 )
 
 // prefix begins the variables that are heeded.
@@ -88,7 +90,7 @@ func (d *decoder) variable(name, value string, known map[string]string) {
 		}
 		section, _, inSection := strings.Cut(rest, "__")
 		_, isSection := known[prefix+section]
-		if near := nearest(rest, names); near != "" {
+		if near := nearest.Word(rest, names); near != "" {
 			d.bad(nil, "", "no key has this variable; did you mean %s%s?", prefix, near)
 		} else if inSection && isSection {
 			d.bad(nil, "", "no key has this variable; `demo config docs` lists all keys")

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/maquis-go/maquis/internal/nearest"
 )
 
 // key is one key of the schema, bound to the value of one Config.
@@ -117,7 +119,7 @@ func word(name string, p *string, doc string, words []string, also map[string]st
 			return s, ""
 		}
 		why := "there is no " + strconv.Quote(s)
-		if near := nearest(s, words); near != "" {
+		if near := nearest.Word(s, words); near != "" {
 			why += "; did you mean " + near + "?"
 		}
 		return "", why + " (" + strings.Join(words, ", ") + ")"

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/maquis-go/maquis/internal/nearest"
 )
 
 // Strategy finds contacts; see package discovery, whose options these are. Which
@@ -134,7 +136,7 @@ func (s *Strategy) read(d *decoder, n *yaml.Node, path string) bool {
 	}
 	switch {
 	case !slices.Contains(Strategies, s.Kind):
-		if near := nearest(s.Kind, Strategies); near != "" {
+		if near := nearest.Word(s.Kind, Strategies); near != "" {
 			d.bad(at, path, "there is no strategy %q; did you mean %s?", s.Kind, near)
 		} else {
 			d.bad(at, path, "there is no strategy %q; use one of %s", s.Kind, strings.Join(Strategies, ", "))

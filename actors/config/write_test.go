@@ -1,7 +1,6 @@
 package config
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -57,18 +56,6 @@ func TestUnits(t *testing.T) {
 		require.Equal(t, s, formatSpan(d))
 	}
 	require.Equal(t, "20s", formatSpan(20*time.Second))
-}
-
-// The nearest word is one that a slip of the hand makes.
-func TestNearest(t *testing.T) {
-	words := []string{"listen", "lanes", "name", "seeds", "secrets"}
-	require.Empty(t, nearest(strings.Repeat("listen", 50), words))
-	for wrote, want := range map[string]string{
-		"lisen": "listen", "listne": "listen", "Listen": "listen", "line": "lanes", "nme": "name", "seed": "seeds", "secret": "secrets",
-		"colour": "", "x": "", "": "",
-	} {
-		require.Equal(t, want, nearest(wrote, words), wrote)
-	}
 }
 
 // What differs between two configurations is named once, and can be adopted in

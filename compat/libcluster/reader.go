@@ -96,8 +96,8 @@ func (r *reader) topology() Topology {
 }
 
 func (r *reader) unknown(p elixir.Pair, of string, names []string) {
-	if near := nearest(p.Key, names); near != "" {
-		r.bad(p.Pos, "%s is no key of %s; did you mean %s?", p.Key, of, near)
+	if word := near(p.Key, names); word != "" {
+		r.bad(p.Pos, "%s is no key of %s; did you mean %s?", p.Key, of, word)
 		return
 	}
 	r.bad(p.Pos, "%s is no key of %s; there are %s", p.Key, of, strings.Join(names, ", "))
@@ -208,8 +208,8 @@ func (r *reader) word(key string, words ...string) string {
 		return s
 	}
 	hint := "use :" + strings.Join(words, ", :")
-	if near := nearest(s, words); near != "" {
-		hint = "did you mean :" + near + "?"
+	if word := near(s, words); word != "" {
+		hint = "did you mean :" + word + "?"
 	}
 	r.bad(r.config[key].Pos, "%s is :%s; %s", key, s, hint)
 	return ""

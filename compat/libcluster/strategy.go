@@ -72,8 +72,8 @@ func (r *reader) find(v elixir.Value) *strategy {
 			return nil
 		}
 	}
-	if near := nearest(name, strategyNames()); near != "" {
-		r.bad(v.Pos, "there is no strategy %s; did you mean %s%s?", v.Text, prefix, near)
+	if word := near(name, strategyNames()); word != "" {
+		r.bad(v.Pos, "there is no strategy %s; did you mean %s%s?", v.Text, prefix, word)
 		return nil
 	}
 	r.bad(v.Pos, "there is no strategy %s; there are %s. A strategy of your own becomes a discovery.Strategy in a Topology", v.Text, strings.Join(strategyNames(), ", "))

@@ -155,8 +155,8 @@ func (s *Supervisor) Remove(topology string) error {
 }
 
 func unknownTopology(name string, all []string) error {
-	if near := nearest(name, all); near != "" {
-		return fmt.Errorf("libcluster: there is no topology %q; did you mean %q?", name, near)
+	if word := near(name, all); word != "" {
+		return fmt.Errorf("libcluster: there is no topology %q; did you mean %q?", name, word)
 	}
 	return fmt.Errorf("libcluster: there is no topology %q; there are %q", name, all)
 }

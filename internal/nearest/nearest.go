@@ -1,10 +1,13 @@
-package config
+// Package nearest finds the word that somebody meant who wrote another, for
+// messages about unknown keys, names and kinds.
+package nearest
 
 import "strings"
 
-// nearest returns the word that is nearest to what was written, or "" if none
-// is near: more than a third of its letters, or two, would have to change.
-func nearest(wrote string, words []string) string {
+// Word returns the word that is nearest to what was written, whatever the case
+// of its letters, or "" if none is near: more than a third of the letters, or
+// two, would have to change. Of two that are as near it is the first.
+func Word(wrote string, words []string) string {
 	best, at := "", max(2, len(wrote)/3)+1
 	if len(wrote) < 4 {
 		at = 2
