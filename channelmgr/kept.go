@@ -20,6 +20,20 @@ type kept struct {
 	open     int // messages that are queued or not confirmed
 	receipts [Slots][]receipt
 	written  [Slots]uint64 // numbers up to this were written to a link before the one of now
+	moved    uint64        // slots whose flow travels on another lane, under another lock; what is kept of it here is confirmed
+}
+
+// move tells that a slot's flow leaves this lane, or comes to it.
+func (k *kept) move(slot uint8, away bool) {
+	k.moved &^= 1 << slot
+	if away {
+		k.moved |= 1 << slot
+	}
+}
+
+// confirmed reports whether a slot's message has been confirmed.
+func (k *kept) confirmed(flows *[Slots]flow.Sender, slot uint8, seq uint64) bool {
+	return k.moved&(1<<slot) != 0 || seq < flows[slot].Confirmed()
 }
 
 // enter counts a message that is being queued. It reports whether the message is
@@ -96,7 +110,7 @@ func (k *kept) confirm(flows *[Slots]flow.Sender, queued int) {
 func (k *kept) pass(s *segment, flows *[Slots]flow.Sender) bool {
 	for k.off < len(s.b) {
 		slot, seq := frame.SlotSeq(s.b[k.off:])
-		if seq >= flows[slot].Confirmed() {
+		if !k.confirmed(flows, slot, seq) {
 			return false
 		}
 		if frame.Kind(s.b[k.off+4]) == frame.KindData {
@@ -118,14 +132,14 @@ func (k *kept) compact(flows *[Slots]flow.Sender) {
 			break
 		}
 		if end == i+2 {
-			if slot, seq := frame.SlotSeq(k.list[i].b); seq >= flows[slot].Confirmed() {
+			if slot, seq := frame.SlotSeq(k.list[i].b); !k.confirmed(flows, slot, seq) {
 				q.list = append(q.list, k.list[i:end]...)
 				i = end
 				continue
 			}
 		} else {
 			for b := k.list[i].b; len(b) > 0; b = b[frame.Len(b):] {
-				if slot, seq := frame.SlotSeq(b); seq >= flows[slot].Confirmed() {
+				if slot, seq := frame.SlotSeq(b); !k.confirmed(flows, slot, seq) {
 					seg := q.room(frame.Len(b))
 					q.set(seg, append(seg.b, b[:frame.Len(b)]...))
 					seg.frames++

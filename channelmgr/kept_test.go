@@ -197,3 +197,31 @@ func TestKeptBehindAStuckFlow(t *testing.T) {
 	}
 	require.Equal(t, 100, w.k.open)
 }
+
+// A flow that travels on another lane is under another lock, and is not looked
+// at here: it moved because all of it is confirmed.
+func TestKeptOfAMovedFlow(t *testing.T) {
+	w := &keeper{t: t, rng: rand.New(rand.NewPCG(1, 7))}
+	w.put(1, 64) // never confirmed
+	for range 10 {
+		w.put(0, 64)
+	}
+	for len(w.q.list) > 0 {
+		w.take()
+	}
+	w.k.landed()
+	progress, _ := w.flows[0].Update(flow.Update{Next: w.flows[0].Next(), Credit: 1 << 40})
+	w.k.open -= int(progress)
+	w.k.move(0, true)
+	w.flows[0] = flow.Sender{} // whatever stands there
+	w.k.compact(&w.flows)
+	require.Equal(t, 1, w.k.frames)
+	w.k.move(0, false)
+	w.put(0, 64)
+	for len(w.q.list) > 0 {
+		w.take()
+	}
+	w.k.landed()
+	w.k.compact(&w.flows)
+	require.Equal(t, 2, w.k.frames)
+}

@@ -138,6 +138,10 @@ func (c *outbound) move(slot uint8, from, to *lane) bool {
 		}
 	}
 	to.slots = append(to.slots[:len(to.slots):len(to.slots)], slot)
+	if from.kept != nil {
+		from.kept.move(slot, true)
+		to.kept.move(slot, false)
+	}
 	c.at[slot].Store(uint32(to.index))
 	return true
 }
