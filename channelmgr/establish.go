@@ -324,7 +324,8 @@ func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) 
 		why = messages.ReasonDuplicate
 	}
 	if why == "" {
-		l.s, l.since, l.previous, l.done = s, r.now(), old, make(chan struct{})
+		l.s, l.since, l.previous = s, r.now(), old
+		l.done, l.finished = make(chan struct{}), make(chan struct{})
 		now := int64(r.now())
 		l.lastRead.Store(now)
 		l.lastWrite.Store(now)
@@ -369,7 +370,9 @@ func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) 
 }
 
 // carry gives a link the pipe of its place, unless another has taken that place
-// meanwhile: two that come at once must not be attached in the other order.
+// meanwhile: two that come at once must not be attached in the other order. Nor is
+// one attached that leaves: what a peer wrote on it before it heard of that may be
+// the first that comes.
 func (s *Session) carry(l *link) {
 	s.carrying.Lock()
 	defer s.carrying.Unlock()
@@ -383,6 +386,8 @@ func (s *Session) carry(l *link) {
 			s.reportAnew.Store(true)
 			s.retell.Store(true)
 		}
+	case l.leaving.Load():
+		p = nil
 	case last == l && l.dialed:
 		p = s.pipe(l.index) // to greet on it
 	}
@@ -395,6 +400,8 @@ func (s *Session) carry(l *link) {
 // leave takes a data link that ends in order away from its pipe, and returns what
 // is left of a message that was written in part.
 func (s *Session) leave(l *link) (rest []segment) {
+	s.carrying.Lock()
+	defer s.carrying.Unlock()
 	s.mu.Lock()
 	l.leaving.Store(true)
 	p := s.pipes[l.index]

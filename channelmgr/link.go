@@ -52,7 +52,8 @@ type link struct {
 	epoch     uint64      // of the peer's session, once that is known; with s.mu
 	shy       atomic.Bool // nothing is written on it before something comes: who dialed it may still refuse it
 	leaving   atomic.Bool // nobody begins to write on it any more; set with s.mu
-	finishing sync.Once
+	finishing atomic.Bool
+	finished  chan struct{} // closed when the last is written
 
 	in inTables
 }
@@ -141,23 +142,26 @@ func (l *link) retire(rest []segment) {
 // after what is being written: the rest of what was written in part, and the
 // Close. It returns when that is written, whoever began with it.
 func (l *link) finish(rest []segment) {
-	l.finishing.Do(func() {
-		if !l.closed.CompareAndSwap(false, true) {
-			return
-		}
-		l.writers.Wait()
-		bufs := make(net.Buffers, 0, len(rest)+1)
-		for i := range rest {
-			bufs = append(bufs, rest[i].b)
-		}
-		l.armWrite()
-		if _, err := l.stream.WriteBuffers(append(bufs, frame.AppendClose(nil, frame.Close{Reason: messages.ReasonClosed}))); err != nil {
-			l.fail(reasonOf(err), err)
-		}
-		for i := range rest {
-			rest[i].release()
-		}
-	})
+	if l.finishing.Swap(true) {
+		<-l.finished
+		return
+	}
+	defer close(l.finished)
+	if !l.closed.CompareAndSwap(false, true) {
+		return
+	}
+	l.writers.Wait()
+	bufs := make(net.Buffers, 0, len(rest)+1)
+	for i := range rest {
+		bufs = append(bufs, rest[i].b)
+	}
+	l.armWrite()
+	if _, err := l.stream.WriteBuffers(append(bufs, frame.AppendClose(nil, frame.Close{Reason: messages.ReasonClosed}))); err != nil {
+		l.fail(reasonOf(err), err)
+	}
+	for i := range rest {
+		rest[i].release()
+	}
 }
 
 // releaseSegs gives back the memory of what was written.

@@ -25,12 +25,10 @@ type manager struct {
 	r        *Registry
 	failures map[dataLink]int // dials that failed in a row
 	relaying map[life]bool    // sessions that are being opened over relays
-	// Data links on circuits that are being dialed anew, off them.
-	straightening map[dataLink]bool
-	relayed       map[life]bool // whether the last attempt of a session that does not stand yet was so
-	measures      []measure     // round trips that are asked for
-	stop          context.CancelFunc
-	lastTick      time.Duration
+	relayed  map[life]bool    // whether the last attempt of a session that does not stand yet was so
+	measures []measure        // round trips that are asked for
+	stop     context.CancelFunc
+	lastTick time.Duration
 }
 
 // dataLink names a data link of a session, or with control its control link.
@@ -44,7 +42,7 @@ type dataLink struct {
 // runs per registry; it registers itself with SetManager.
 func ManagerProps(r *Registry) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), straightening: make(map[dataLink]bool), relayed: make(map[life]bool)}
+		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), relayed: make(map[life]bool)}
 	})
 }
 
@@ -241,6 +239,9 @@ func (m *manager) onEstablished(msg *messages.LinkEstablished) {
 	m.r.mu.Lock()
 	l := m.r.links[msg.GetLink()]
 	m.r.mu.Unlock()
+	if s := m.r.lifeSession(lifeOf(peerOf(msg.GetPeer()))); s != nil && !msg.GetControl() && !msg.GetInbound() {
+		s.dialed(uint8(msg.GetIndex()))
+	}
 	if l != nil && !l.started.Load() {
 		m.established(l)
 	}
@@ -254,7 +255,6 @@ func (m *manager) onEstablished(msg *messages.LinkEstablished) {
 func (m *manager) established(l *link) {
 	if !l.control {
 		delete(m.failures, dataLink{life: lifeOf(l.s.peer), index: l.index})
-		delete(m.straightening, dataLink{life: lifeOf(l.s.peer), index: l.index})
 		l.start()
 		l.s.tellChannels("")
 		return
@@ -437,12 +437,8 @@ func (m *manager) reopen(s *Session) {
 	}
 }
 
-// dataFailed tries again after a while that grows with the failures.
-func (m *manager) dataFailed(peer overlay.Peer, index uint8) {
-	s := m.r.lifeSession(lifeOf(peer))
-	if s == nil {
-		return
-	}
+// dialed: a dial of a data link has ended.
+func (s *Session) dialed(index uint8) {
 	s.mu.Lock()
 	p := s.pipes[index]
 	s.mu.Unlock()
@@ -451,8 +447,16 @@ func (m *manager) dataFailed(peer overlay.Peer, index uint8) {
 		p.dialing = 0
 		p.mu.Unlock()
 	}
+}
+
+// dataFailed tries again after a while that grows with the failures.
+func (m *manager) dataFailed(peer overlay.Peer, index uint8) {
+	s := m.r.lifeSession(lifeOf(peer))
+	if s == nil {
+		return
+	}
+	s.dialed(index)
 	k := dataLink{life: lifeOf(peer), index: index}
-	delete(m.straightening, k)
 	m.failures[k]++
 	wait := m.r.cfg.Timing.BackoffMin << min(m.failures[k]-1, 10)
 	wait = min(wait, m.r.cfg.Timing.BackoffMax)

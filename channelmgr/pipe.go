@@ -42,7 +42,7 @@ type pipe struct {
 	carried bool  // there was a carrier before
 	keeping bool  // some lanes keep what they have written
 	opening bool  // the manager was asked for a link
-	dialing int   // the manager's: 1 while a dial is in progress
+	dialing int   // the manager's: 1 while a dial of ours is in progress; two would break each other's links
 	ended   messages.Reason
 	roomy   chan struct{} // closed when room appears; nil when nobody waits
 	last    time.Duration // end of the last write
@@ -285,7 +285,9 @@ func (p *pipe) write(l *link) {
 // follows in order.
 func (p *pipe) attach(l *link) bool {
 	p.mu.Lock()
-	p.dialing = 0
+	if l.dialed {
+		p.dialing = 0
+	}
 	if p.ended != "" {
 		p.mu.Unlock()
 		return false

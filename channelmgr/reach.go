@@ -45,7 +45,6 @@ func (m *manager) reach(s *Session) {
 // ended.
 func (m *manager) forget() {
 	maps.DeleteFunc(m.relayed, func(k life, _ bool) bool { return m.r.lifeSession(k) == nil })
-	maps.DeleteFunc(m.straightening, func(d dataLink, _ bool) bool { return m.r.lifeSession(d.life) == nil })
 	maps.DeleteFunc(m.failures, func(d dataLink, _ int) bool { return m.r.lifeSession(d.life) == nil })
 }
 
@@ -56,10 +55,16 @@ func (m *manager) straighten(s *Session) {
 	s.mu.Lock()
 	var list []uint8
 	for i, l := range s.links {
-		if k := (dataLink{life: lifeOf(s.peer), index: i}); l.relayed && l.dialed && !m.straightening[k] {
-			m.straightening[k] = true
+		p := s.pipes[i]
+		if !l.relayed || !l.dialed || p == nil {
+			continue
+		}
+		p.mu.Lock()
+		if p.dialing == 0 && p.ended == "" {
+			p.dialing++
 			list = append(list, i)
 		}
+		p.mu.Unlock()
 	}
 	s.mu.Unlock()
 	slices.Sort(list)
