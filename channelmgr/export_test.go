@@ -39,3 +39,45 @@ func (s *Session) PassOnRelayed(raw []byte) (waits func() int) {
 		return p.relays.q.bytes
 	}
 }
+
+// CheckBounds reports what is held beyond its bound.
+func (r *Registry) CheckBounds() error {
+	for _, s := range r.allSessions() {
+		if n := s.parked.Load(); n < 0 || n > 2*parkedBytes {
+			return fmt.Errorf("%d bytes are parked", n)
+		}
+		if n := s.assembling.Load(); n < 0 || n > int64(r.limits().MaxAssembly) {
+			return fmt.Errorf("%d bytes are assembled", n)
+		}
+		for _, p := range s.allPipes() {
+			if err := p.checkBounds(); err != nil {
+				return err
+			}
+		}
+	}
+	r.circuits.mu.Lock()
+	defer r.circuits.mu.Unlock()
+	if n := len(r.circuits.m); n > 100 {
+		return fmt.Errorf("%d circuits", n)
+	}
+	return nil
+}
+
+func (p *pipe) checkBounds() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, ln := range p.lanes {
+		switch count, bytes := ln.held(); {
+		case ln.q.bytes < 0 || ln.queued < 0 || count < 0 || bytes < 0:
+			return fmt.Errorf("channel %q: %d messages, %d bytes, of which %d, %d queued", ln.channel, count, bytes, ln.queued, ln.q.bytes)
+		case ln == p.relays && ln.q.bytes > relayQueue:
+			return fmt.Errorf("%d bytes wait to be passed on", ln.q.bytes)
+		case ln.c == nil:
+		case count > ln.spec.MaxQueueLen:
+			return fmt.Errorf("channel %q holds %d messages", ln.channel, count)
+		case bytes > ln.spec.MaxQueueBytes+2*blockSize && count > 1: // what is kept lies in blocks, perhaps not full
+			return fmt.Errorf("channel %q holds %d messages of %d bytes", ln.channel, count, bytes)
+		}
+	}
+	return nil
+}

@@ -33,6 +33,7 @@ type sent struct {
 	from, to        *place
 	channel, target string
 	past            map[int]bool // of a causal message: all that happened before it
+	refused         bool         // there was no room
 }
 
 // place is one life of a node of the random traffic.
@@ -66,12 +67,14 @@ type traffic struct {
 	faults *transport.Faults
 	memory transport.Transport
 	idle   time.Duration
+	specs  []channelmgr.ChannelSpec
 	calm   bool     // nothing breaks
 	n      []*place // the lives of now
 	lives  []*place // all
 	mu     sync.Mutex
 	all    []*sent
 	over   map[[2]*place]int // sessions that were ended, by who ended them with whom: before which message
+	paths  *paths            // nil: every node has a link to every other
 }
 
 // The channels of the traffic; fifo, drops and latest may lose.
@@ -145,13 +148,18 @@ func (p *place) Lost(l channelmgr.Loss) { p.tell(l.Session, l.Channel, l.Slot, i
 func newTraffic(t *testing.T, seed uint64) *traffic {
 	w := &traffic{t: t, rng: rand.New(rand.NewPCG(seed, 11)), faults: transport.NewFaults(seed), over: map[[2]*place]int{}, memory: transport.NewMemory()}
 	t.Cleanup(func() { time.Sleep(time.Minute) }) // an actor system's throttles end by themselves
+	w.specs = trafficChannels
 	w.idle = []time.Duration{300 * time.Millisecond, 30 * time.Second}[seed%2]
 	return w
 }
 
 // start starts the nodes.
 func (w *traffic) start() {
-	for _, name := range []string{"a", "b", "c"} {
+	names := []string{"a", "b", "c"}
+	if w.paths != nil {
+		names = append(names, "d", "e")
+	}
+	for _, name := range names {
 		w.n = append(w.n, w.live(name, 1))
 	}
 	for _, p := range w.n {
@@ -159,7 +167,7 @@ func (w *traffic) start() {
 			if p != q {
 				p.reg.Ensure(q.reg.Self(), 1)
 			}
-			if w.calm && p.name < q.name { // a control link that is dialed by both sides at once may break
+			if w.calm && w.paths == nil && p.name < q.name { // a control link that is dialed by both sides at once may break
 				p.connect(q.node)
 			}
 		}
@@ -170,12 +178,18 @@ func (w *traffic) start() {
 func (w *traffic) live(name string, life int) *place {
 	p := &place{name: name, life: life, w: w, past: map[int]bool{}, told: map[string]int{}}
 	p.node = start(w.t, name, w.faults.Node(name, w.memory), handshake.ModeInsecure, func(c *channelmgr.Config) {
+		if w.paths != nil {
+			w.paths.configure(name, c)
+		}
 		c.Self.Incarnation += overlay.Incarnation(life)
-		c.Channels = slices.Clone(trafficChannels)
+		c.Channels = slices.Clone(w.specs)
 		c.Timing = channelmgr.Timing{Heartbeat: 200 * time.Millisecond, SilentAfter: 2 * time.Second, DialTimeout: time.Second, BackoffMin: 10 * time.Millisecond, BackoffMax: 200 * time.Millisecond, IdleAfter: w.idle}
 	})
 	p.reg.SetGeneration(uint64(life))
 	p.reg.SetReceiver(p)
+	if w.paths != nil {
+		p.reg.SetFinder(func(to overlay.Peer) { w.paths.find(p, to) })
+	}
 	p.reg.SetAdmission(func(n channelmgr.Newcomer) (messages.Reason, uint64) { // as a roster does
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -194,7 +208,7 @@ func (w *traffic) live(name string, life int) *place {
 
 // crash ends the life of a node and begins its next; the others hear of it.
 func (w *traffic) crash() {
-	i := w.rng.IntN(3)
+	i := w.rng.IntN(len(w.n))
 	old := w.n[i]
 	old.crashed.Store(true)
 	old.open()
@@ -243,6 +257,11 @@ func (w *traffic) send() {
 	case 7:
 		o.Channel = "causal"
 	}
+	w.sendOn(p, q, o)
+}
+
+// sendOn sends one message.
+func (w *traffic) sendOn(p, q *place, o *channelmgr.Outgoing) {
 	if o.Channel == "causal" {
 		o.Target, o.Label = "x", "x"
 	}
@@ -276,7 +295,15 @@ func (w *traffic) send() {
 		body += " " + strings.Repeat("x", w.rng.IntN(2<<20))
 	}
 	o.Msg = wrapperspb.String(body)
-	require.NoError(w.t, p.reg.Session(q.reg.Self().Name).Send(o))
+	if err := p.reg.Session(q.reg.Self().Name).Send(o); w.paths != nil && err != nil {
+		var refused *channelmgr.SendError
+		require.ErrorAs(w.t, err, &refused)
+		require.Equal(w.t, messages.ReasonOverflow, refused.Reason, err)
+		s.refused = true
+		return
+	} else {
+		require.NoError(w.t, err)
+	}
 	if s.past != nil {
 		p.mu.Lock()
 		p.past[s.id] = true
@@ -285,8 +312,8 @@ func (w *traffic) send() {
 }
 
 func (w *traffic) two() (p, q *place) {
-	i := w.rng.IntN(3)
-	return w.n[i], w.n[(i+1+w.rng.IntN(2))%3]
+	i := w.rng.IntN(len(w.n))
+	return w.n[i], w.n[(i+1+w.rng.IntN(len(w.n)-1))%len(w.n)]
 }
 
 func (w *traffic) names() (string, string) {
@@ -296,6 +323,10 @@ func (w *traffic) names() (string, string) {
 
 // step is a random event.
 func (w *traffic) step() {
+	if w.paths != nil && w.rng.IntN(6) == 0 {
+		w.paths.step()
+		return
+	}
 	switch k := w.rng.IntN(100); {
 	case k < 65:
 		for range 1 + w.rng.IntN(10) {
@@ -306,9 +337,9 @@ func (w *traffic) step() {
 	case k < 84:
 		time.Sleep(time.Duration(w.rng.IntN(600)) * time.Millisecond)
 	case k < 86: // lanes come and go
-		spec := trafficChannels[[]int{0, 3}[w.rng.IntN(2)]]
+		spec := w.specs[[]int{0, 3}[w.rng.IntN(2)]]
 		spec.Lanes = 1 + w.rng.IntN(4)
-		_, err := w.n[w.rng.IntN(3)].reg.SetChannel(spec)
+		_, err := w.n[w.rng.IntN(len(w.n))].reg.SetChannel(spec)
 		require.NoError(w.t, err)
 	case k < 89:
 		a, b := w.names()
@@ -317,7 +348,7 @@ func (w *traffic) step() {
 		a, b := w.names()
 		w.faults.Slow(a, b, transport.Link{Latency: time.Duration(w.rng.IntN(500)) * time.Millisecond})
 	case k < 94:
-		p := w.n[w.rng.IntN(3)]
+		p := w.n[w.rng.IntN(len(w.n))]
 		p.mu.Lock()
 		shut := p.shut != nil
 		if !shut {
@@ -350,6 +381,9 @@ func (w *traffic) settle() {
 	w.faults.Heal()
 	for _, p := range w.n {
 		p.open()
+	}
+	if w.paths != nil {
+		w.paths.settle()
 	}
 	for range 600 {
 		time.Sleep(100 * time.Millisecond)
@@ -405,6 +439,8 @@ func (w *traffic) check() {
 	for _, s := range w.all {
 		ended := s.id < w.over[[2]*place{s.from, s.to}]
 		switch {
+		case s.refused:
+			require.False(t, arrived[s.id], "message %d on %s arrived, though it was refused", s.id, s.channel)
 		case s.from.crashed.Load(): // who would be told?
 		case s.channel == "latest":
 			if !ended {
