@@ -44,11 +44,25 @@ type inFlow struct {
 type assembly struct {
 	seq   uint64
 	total int
-	data  frame.Data
-	typ   *messages.Type
-	body  []byte
-	buf   *body // body's memory, pooled; nil for a whole message that is held
-	m     Incoming
+
+	counted *atomic.Int64 // where total is: of the session on which it began, which may have ended
+	data    frame.Data
+	typ     *messages.Type
+	body    []byte
+	buf     *body // body's memory, pooled; nil for a whole message that is held
+	m       Incoming
+}
+
+// uncount: what is missing of the message has come, or never will.
+func (a *assembly) uncount() { a.counted.Add(-int64(a.total)) }
+
+// abandon gives up a split message of which pieces are missing. f.mu is held.
+func (f *inFlow) abandon() {
+	if a := f.whole; a != nil {
+		a.uncount()
+		a.release()
+		f.whole = nil
+	}
 }
 
 // lend makes a message that is the memory itself, if it is of a type that gives
@@ -88,6 +102,7 @@ func (c *inbound) anew(epoch uint64) *inbound {
 	n.epoch.Store(epoch)
 	c.used(func(slot uint8, f *inFlow) {
 		f.mu.Lock()
+		f.abandon()
 		if f.inbox != nil { // something may wait there, perhaps of flows before these
 			n.flows[slot] = &inFlow{inbox: f.inbox}
 		}

@@ -197,7 +197,7 @@ func (l *link) beginAssembly(c *inbound, f *inFlow, d *frame.Data) error {
 		l.s.assembling.Add(-int64(total))
 		return badFrame(messages.ReasonLimit, "too many split messages at once")
 	}
-	a := &assembly{seq: d.Seq, total: total}
+	a := &assembly{seq: d.Seq, total: total, counted: &l.s.assembling}
 	var err error
 	if a.typ, _, err = l.resolve(c, d, &a.m); err != nil {
 		l.s.assembling.Add(-int64(total))
@@ -237,7 +237,7 @@ func (l *link) onPiece(raw []byte) error {
 		return nil
 	}
 	f.whole = nil
-	l.s.assembling.Add(-int64(a.total))
+	a.uncount()
 	f.got++
 	f.gotBytes += uint64(a.total)
 	switch f.rx.Accept(l.id, a.seq, overlay.Time(l.lastRead.Load())) {
@@ -274,10 +274,7 @@ func (l *link) onBegin(b frame.Begin) error {
 	f := c.flow(b.Slot & (Slots - 1))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.whole != nil { // its rest went down with the old link
-		l.s.assembling.Add(-int64(f.whole.total))
-		f.whole = nil
-	}
+	f.abandon() // its rest went down with the old link
 	f.rx.Begin(l.id, b.Base, b.Abandoned, overlay.Time(l.lastRead.Load()))
 	l.popHeld(c, f)
 	l.s.report(c, b.Slot, f)
