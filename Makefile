@@ -49,8 +49,8 @@ compat: ## protoactor's grains over Maquis: its nested module's tests, some with
 	cd compat/protoactor && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 
 .PHONY: traffic
-traffic: ## random traffic over all delivery modes, 2,000 seeds, 300 times the seed that once failed in one run of a hundred, and 20,000 of causal broadcasts; some fifteen minutes
-	$(GO) test ./channelmgr -run 'Random|Calm' -timeout 40m -traffic.seeds 2000
+traffic: ## random traffic over all delivery modes, over links and over changing paths and overlays, 2,000 seeds each, 300 times the seed that once failed in one run of a hundred, and 20,000 of causal broadcasts; an hour
+	$(GO) test ./channelmgr -run 'Random|Calm' -timeout 3h -traffic.seeds 2000
 	$(GO) test ./channelmgr -run 'RandomTraffic/27$$$$' -traffic.first 27 -count 300
 	$(GO) test ./channelmgr/causal -timeout 20m -casts.seeds 20000
 
