@@ -39,7 +39,10 @@ overlay/sim/baseline: overlay messages overlay/sim
 overlay/sim/paper: overlay/sim/scenario
 overlay/sim/scenario: overlay overlay/ messages
 internal/nearest:
-internal/faultnet: actors channelmgr channelmgr/transport
+internal/linkemu:
+internal/linkemu/tun: internal/linkemu
+internal/linkemu/run: internal/linkemu internal/linkemu/tun
+internal/faultnet: actors channelmgr channelmgr/transport internal/linkemu internal/linkemu/tun
 internal/faultnet/soak: internal/faultnet
 channelmgr/frame: overlay messages
 channelmgr/flow: overlay messages
@@ -77,7 +80,7 @@ func table(text string) map[string][]string {
 // pure are the packages that hold machines: no input or output, no clock, no
 // goroutine, no lock.
 var pure = []string{"overlay", "overlay/roster", "overlay/fullmesh", "overlay/hyparview", "overlay/xbot", "overlay/scamp",
-	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "actors/group", "channelmgr/flow", "channelmgr/causal", "channelmgr/circuit", "channelmgr/catalog", "channelmgr/frame", "peerservice/route"}
+	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "actors/group", "channelmgr/flow", "channelmgr/causal", "channelmgr/circuit", "channelmgr/catalog", "channelmgr/frame", "peerservice/route", "internal/linkemu"}
 
 type pkg struct {
 	ImportPath, Dir, Doc string
