@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/maquis-go/maquis/overlay"
 	"github.com/maquis-go/maquis/overlay/roster"
@@ -117,6 +118,17 @@ func (d *Distribution) WaitForMembers(ctx context.Context, n int, where ...Filte
 			return ErrStopped
 		}
 	}
+}
+
+// RTT returns the round trip to a node as the last heartbeat has measured it, at
+// most some heartbeats ago; false if there is no link to the node, or no
+// heartbeat has come back yet.
+func (d *Distribution) RTT(node string) (time.Duration, bool) {
+	s := d.registry.Session(node)
+	if s == nil || s.RTT() == 0 {
+		return 0, false
+	}
+	return s.RTT(), true
 }
 
 // Health is how a node is.

@@ -75,6 +75,19 @@ func (a *assembly) lend() {
 	}
 }
 
+// add appends a piece. Memory grows to at most four times what has arrived, in
+// few steps: each copies what is there.
+func (a *assembly) add(piece []byte) {
+	if need := len(a.body) + len(piece); need > cap(a.body) {
+		old := a.buf
+		old.b = a.body
+		a.buf = newBody(min(a.total, 4*need))
+		a.body = append(a.buf.b, a.body...)
+		old.release()
+	}
+	a.body = append(a.body, piece...)
+}
+
 // release gives the memory back: the message was decoded from it.
 func (a *assembly) release() {
 	if a.buf != nil {

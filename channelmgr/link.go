@@ -37,7 +37,8 @@ type link struct {
 	started  atomic.Bool
 	done     chan struct{} // closed when the reader has ended
 
-	lastRead, lastWrite atomic.Int64 // time since the registry began
+	pinged              time.Duration // the last heartbeat; the manager's
+	lastRead, lastWrite atomic.Int64  // time since the registry began
 	writers             sync.WaitGroup
 	segs                []segment // the writer's
 	bufs                [][]byte  // the writer's

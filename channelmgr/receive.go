@@ -232,7 +232,7 @@ func (l *link) onPiece(raw []byte) error {
 	if a == nil || a.seq != p.Seq || len(a.body)+len(p.Body) > a.total {
 		return badFrame(messages.ReasonBadFrame, "a piece that continues nothing")
 	}
-	a.body = append(a.body, p.Body...)
+	a.add(p.Body)
 	if len(a.body) < a.total {
 		return nil
 	}

@@ -63,28 +63,28 @@ type body struct {
 	foreign bool // b is the message itself: it is never used again
 }
 
-// Encoded bodies between the sizes are pooled; larger ones are left to the
-// collector, so that one huge message does not stay in memory.
-const (
-	minPooledBody = 16 << 10
-	maxPooledBody = 2 << 20
-)
+// bodySizes are those of pooled bodies, each with some room for what comes
+// before a round number of bytes. A fresh body of megabytes costs more than what
+// is done with it: its pages, and the collections that it causes, in which small
+// messages wait. A pool is emptied by two collections, so that no huge message
+// stays in memory.
+var bodySizes = [...]int{160 << 10, 1<<20 + 64<<10, 2<<20 + 64<<10, 4<<20 + 64<<10, 8<<20 + 64<<10, 16<<20 + 64<<10}
 
-var (
-	mediumBodies = sync.Pool{New: func() any { return &body{b: make([]byte, 0, 160<<10)} }}
-	largeBodies  = sync.Pool{New: func() any { return &body{b: make([]byte, 0, 1<<20+64<<10)} }}
-)
+var bodies [len(bodySizes)]sync.Pool
 
-// newBody returns a body with room for size bytes.
+// newBody returns a body with room for size bytes. Past the largest that are
+// pooled it is left to the collector.
 func newBody(size int) *body {
-	switch {
-	case size <= 160<<10:
-		return mediumBodies.Get().(*body)
-	case size <= maxPooledBody:
-		return largeBodies.Get().(*body)
-	default:
-		return &body{b: make([]byte, 0, size)}
+	for i, n := range bodySizes {
+		if size > n {
+			continue
+		}
+		if b, ok := bodies[i].Get().(*body); ok {
+			return b
+		}
+		return &body{b: make([]byte, 0, n)}
 	}
+	return &body{b: make([]byte, 0, size)}
 }
 
 func (b *body) release() {
@@ -93,12 +93,11 @@ func (b *body) release() {
 	}
 	c := cap(b.b)
 	b.b = b.b[:0]
-	switch {
-	case c > maxPooledBody:
-	case c > 1<<20:
-		largeBodies.Put(b)
-	case c >= 160<<10:
-		mediumBodies.Put(b)
+	for i := len(bodySizes) - 1; i >= 0 && c <= 2*bodySizes[len(bodySizes)-1]; i-- {
+		if c >= bodySizes[i] {
+			bodies[i].Put(b)
+			return
+		}
 	}
 }
 

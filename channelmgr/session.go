@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -397,3 +398,7 @@ func (s *Session) end(why messages.Reason, linkWhy messages.Reason) {
 	s.settle()
 	s.tellChannels(why)
 }
+
+// RTT returns the round trip to the peer as last measured by a heartbeat; 0: not
+// known. It is safe for concurrent use.
+func (s *Session) RTT() time.Duration { return time.Duration(s.rtt.Load()) }

@@ -8,6 +8,11 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
+// measureEvery is after how many heartbeats the round trip is measured at the
+// latest, also on a link that is busy or whose other end sends the heartbeats.
+// Our choice.
+const measureEvery = 5
+
 // onTick, every half heartbeat, sends heartbeats, finds silent links, closes idle ones and reports
 // flows. A tick that comes much too late means that this process was
 // suspended: then nobody is accused, and silence is counted anew. Links over
@@ -32,7 +37,8 @@ func (m *manager) onTick() {
 			case l.control && late:
 				l.lastRead.Store(int64(now))
 				fallthrough
-			case l.control && now-wrote >= beat:
+			case l.control && (now-wrote >= beat || now-l.pinged >= measureEvery*beat):
+				l.pinged = now
 				s.ctl.frames(func(dst []byte) []byte {
 					return frame.AppendPing(dst, frame.Ping{Nonce: l.id, Sent: uint64(now)})
 				})

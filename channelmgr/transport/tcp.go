@@ -17,8 +17,13 @@ type TCP struct {
 	From string
 }
 
-// paced is the size of a paced connection's socket buffers in bytes.
-const paced = 128 << 10
+// paced is the size of the socket buffers of a paced connection within one
+// host, and unsent how much of what was written to one over a network waits in
+// the kernel to be sent, in bytes.
+const (
+	paced  = 128 << 10
+	unsent = 256 << 10
+)
 
 // Pacer is a stream whose buffers can be made small. Small buffers pace a bulk
 // transfer, so that it does not own the machine and small messages on other
@@ -106,10 +111,24 @@ type tcpConn struct {
 	err error
 }
 
-// Pace implements Pacer.
+// Pace implements Pacer. Fixed buffers would also fix the window, and a network
+// with a round trip needs one of its rate times that: there the system finds the
+// window, and only what it has not sent yet is bounded.
 func (c *tcpConn) Pace() {
+	if !sameHost(c.LocalAddr(), c.RemoteAddr()) {
+		setUnsent(c.raw, unsent)
+		return
+	}
 	_ = c.SetReadBuffer(paced)
 	_ = c.SetWriteBuffer(paced)
+}
+
+// sameHost reports whether both ends of a connection are on this host, as far as
+// addresses tell.
+func sameHost(a, b net.Addr) bool {
+	x, ok1 := a.(*net.TCPAddr)
+	y, ok2 := b.(*net.TCPAddr)
+	return ok1 && ok2 && (x.IP.IsLoopback() || x.IP.Equal(y.IP))
 }
 
 // TryWrite implements TryWriter with one non-blocking system call. The deadline

@@ -13,3 +13,10 @@ func setUserTimeout(raw syscall.RawConn, d time.Duration) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
 	})
 }
+
+// setUnsent bounds how many written bytes wait to be sent for the first time.
+func setUnsent(raw syscall.RawConn, n int) {
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n)
+	})
+}

@@ -151,6 +151,7 @@ const vnetHeader = 10
 // read carries what a host sends to its lines.
 func (n *Network) read(i int) {
 	defer n.wg.Done()
+	urgent()
 	head := 0
 	if n.o.Offload {
 		head = vnetHeader
