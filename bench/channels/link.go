@@ -1,11 +1,63 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os/exec"
+	"runtime"
 	"sync"
 	"time"
 )
+
+// link is what lies between the nodes of a cell, each a process of its own.
+type link interface {
+	place(i int, name string) (place, error)
+	start(i int, cmd *exec.Cmd) error
+	seen() linkSeen
+	probe() (*probe, error) // nil: it has none
+	Close() error
+}
+
+// errNoTun is why a proxy takes the place of a link between network namespaces.
+var errNoTun = errors.New("no link of TUN devices: that needs Linux, root and /dev/net/tun")
+
+// linkSeen is what a link was like.
+type linkSeen struct {
+	Kind               string  // tun, proxy
+	CC, Rmem, Wmem     string  `json:",omitempty"` // of the hosts
+	Kernel             string  `json:",omitempty"`
+	Dropped, MaxQueued int     // packets; bytes
+	LateP50, LateP99   float64 // µs later than due
+}
+
+func us(d time.Duration) float64 { return float64(d) / 1e3 }
+
+// socket is a TCP connection as the kernel sees it.
+type socket struct {
+	CC                          string
+	SndBuf, RcvBuf, Window, MSS int // bytes
+	Cwnd, Again                 int // segments; sent again
+	RTT, MinRTT                 time.Duration
+	Sent, Got                   uint64
+	Busy, ByWindow, ByBuffer    time.Duration // with something to send; held up by the peer's window, by the send buffer
+}
+
+// place implements link.
+func (p *path) place(_ int, name string) (place, error) {
+	x := place{Name: name, Listen: freeAddr()}
+	var err error
+	x.Advertise, err = p.proxy(func() string { return x.Listen })
+	return x, err
+}
+
+func (p *path) start(_ int, cmd *exec.Cmd) error { return cmd.Start() }
+func (p *path) seen() linkSeen                   { return linkSeen{Kind: "proxy", Kernel: runtime.GOOS} }
+
+func (p *path) probe() (*probe, error) { return nil, nil }
+
+// Close implements link. A proxy ends with its process.
+func (p *path) Close() error { return nil }
 
 // path is the link that connections through a proxy are on, as the model in
 // which Partisan's figures are explained: each connection has at most window

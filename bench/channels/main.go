@@ -1,11 +1,15 @@
 // Command channels measures what channels are for: large messages of many
-// actors over links with a round trip (the cells of Partisan's evaluation), a
-// small message beside them, compression, and what each mode costs. Each cell is a process of its own
-// with both nodes in it, and an emulated link between them; the stacks of a cell
-// follow one another.
+// actors over links with a round trip (the cells of Partisan's evaluation), small
+// messages and heartbeats beside them, compression, and what each mode costs.
 //
-//	go run ./channels -out ../docs/results/channels.md   # some seven minutes
-//	go run ./channels -only 512 -for 1s                  # a quick look
+// Each node is a process of its own. Between them is a link of internal/linkemu:
+// network namespaces with the kernel's TCP, and delay, rate and buffer in user
+// space. That needs root and /dev/net/tun; without them, or with -link proxy, a
+// proxy of TCP on loopback takes its place. The stacks of a cell follow one
+// another.
+//
+//	go run ./channels -out ../docs/results/channels.md   # some twelve minutes
+//	go run ./channels -only "512 KiB" -for 1s            # a quick look
 package main
 
 import (
@@ -15,7 +19,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -23,11 +26,21 @@ import (
 
 func main() {
 	one := flag.String("cell", "", "internal: a cell as JSON")
+	asNode := flag.String("node", "", "internal: a node as JSON")
+	want := flag.String("link", "auto", "tun, proxy, or auto: tun where it can be had")
+	cc := flag.String("cc", "", "congestion control of a tun link, as cubic; empty: the machine's")
 	out := flag.String("out", "", "file for the tables, beside it .json; what another run put there stays")
 	only := flag.String("only", "", "cells whose name contains this")
 	length := flag.Duration("for", 3*time.Second, "length of a cell")
 	commit := flag.String("commit", "", "for the table's head")
 	flag.Parse()
+	if *want != "auto" && *want != "tun" && *want != "proxy" {
+		check(fmt.Errorf("-link %q: use tun, proxy or auto", *want))
+	}
+	if *asNode != "" {
+		check(runNode(*asNode))
+		os.Exit(0)
+	}
 	if *one != "" {
 		var c cell
 		check(json.Unmarshal([]byte(*one), &c))
@@ -44,13 +57,20 @@ func main() {
 		if !strings.Contains(c.name(), *only) {
 			continue
 		}
+		c.Want = *want
+		if c.CC == "" {
+			c.CC = *cc
+		}
 		began := time.Now()
 		got, err := c.process()
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", c.name(), err)
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "%-50s %10.1f /s  p50 %8.2f ms  p99 %8.2f ms  (%v)\n", c.name(), got.PerS, got.P50, got.P99, time.Since(began).Round(time.Second))
+		fmt.Fprintf(os.Stderr, "%-50s %10.1f /s  p50 %8.2f ms  p99 %8.2f ms  %s, processors %.2f (%v)\n", c.name(), got.PerS, got.P50, got.P99, got.Link.Kind, got.CPU, time.Since(began).Round(time.Second))
+		if got.Kind == "beside" {
+			fmt.Fprintf(os.Stderr, "\tbulk %.1f MB/s, %d beats, p50 %.2f ms, p99 %.2f ms, bare p50 %.2f p99 %.2f, %d suspicions, %+v\n", got.Bulks/1e6, got.Beats, got.BeatP50, got.BeatP99, got.BareP50, got.BareP99, got.Suspicions, got.Link)
+		}
 		done = append(without(done, c.name()), got)
 	}
 	report := tables(done, *commit)
@@ -64,22 +84,57 @@ func main() {
 	check(os.WriteFile(*out, []byte(report), 0o644))
 }
 
+var (
+	sizes  = []int{512 << 10, 8 << 20}
+	rtts   = []time.Duration{time.Millisecond, 20 * time.Millisecond}
+	actors = []int{16, 32, 64, 128}
+	stacks = []string{"protoactor", "1 lane", "16 lanes"}
+)
+
+// gigabit is the rate of a narrow line, in bytes a second.
+const gigabit = 125_000_000
+
+// buffers are those of a narrow line: 4 ms of its rate, and 20.
+var buffers = []int{500_000, 2_500_000}
+
 // cells are all measures.
 func cells(length time.Duration) (list []cell) {
-	for _, size := range []int{512 << 10, 8 << 20} {
-		for _, rtt := range []time.Duration{time.Millisecond, 20 * time.Millisecond} {
-			for _, actors := range []int{16, 32, 64, 128} {
-				for _, stack := range []string{"protoactor", "1 lane", "16 lanes"} {
-					list = append(list, cell{Kind: "matrix", Stack: stack, Size: size, RTT: rtt, Actors: actors, For: length})
+	for _, size := range sizes {
+		for _, rtt := range rtts {
+			for _, n := range actors {
+				for _, stack := range stacks {
+					list = append(list, cell{Kind: "matrix", Stack: stack, Size: size, RTT: rtt, Actors: n, For: length})
 				}
 			}
 		}
 	}
-	for _, rtt := range []time.Duration{time.Millisecond, 20 * time.Millisecond} {
-		list = append(list, cell{Kind: "beside", Stack: "urgent", Size: 64, RTT: rtt, Rate: 125 << 20, For: 2 * length})
+	for _, size := range sizes {
+		for _, n := range []int{16, 128} {
+			for _, stack := range stacks {
+				list = append(list, cell{Kind: "window", Stack: stack, Size: size, RTT: 20 * time.Millisecond, Actors: n, Window: window, For: length})
+			}
+		}
+	}
+	for _, buffer := range buffers {
+		for _, rtt := range rtts {
+			for _, on := range []string{"protoactor", "1 lane", "16 lanes"} {
+				c := cell{Kind: "beside", Stack: "urgent", On: on, Size: 64, Bulk: 8 << 20, RTT: rtt, Rate: gigabit, Buffer: buffer, For: 3 * length}
+				if on == "protoactor" {
+					c.Stack = on
+				}
+				list = append(list, c)
+			}
+		}
 	}
 	for _, stack := range []string{"data", "s2"} {
-		list = append(list, cell{Kind: "packed", Stack: stack, Size: 1024, RTT: time.Millisecond, Rate: 125_000_000, For: length})
+		list = append(list, cell{Kind: "packed", Stack: stack, Size: 1024, RTT: time.Millisecond, Rate: gigabit, Buffer: 1 << 20, For: length})
+	}
+	for _, size := range sizes {
+		for _, rtt := range rtts {
+			for _, stack := range []string{"protoactor", "16 lanes"} {
+				list = append(list, cell{Kind: "kvs", Stack: stack, Size: size, RTT: rtt, Actors: kvsActors, For: 2 * length})
+			}
+		}
 	}
 	for _, n := range []int{2, 3, 16} {
 		for _, m := range modes[1:] {
@@ -90,7 +145,11 @@ func cells(length time.Duration) (list []cell) {
 }
 
 func (c cell) name() string {
-	return fmt.Sprintf("%s %s %d B %v %d %s", c.Kind, size(c.Size), c.Size, c.RTT, c.Actors, c.Stack)
+	name := fmt.Sprintf("%s %s %v %d %s", c.Kind, size(c.Size), c.RTT, c.Actors, c.Stack)
+	if c.Kind == "beside" {
+		name += fmt.Sprintf(" %s %d", c.On, c.Buffer)
+	}
+	return name
 }
 
 func without(list []cell, name string) (rest []cell) {
@@ -116,105 +175,6 @@ func (c cell) process() (cell, error) {
 	return c, json.Unmarshal(out, &c)
 }
 
-// tables writes what was seen.
-func tables(done []cell, commit string) string {
-	find := func(kind, stack string, size int, rtt time.Duration, actors int) (cell, bool) {
-		for _, c := range done {
-			if c.Kind == kind && c.Stack == stack && c.Size == size && c.RTT == rtt && c.Actors == actors {
-				return c, true
-			}
-		}
-		return cell{}, false
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Channels under load\n\nWritten by `make bench-channels` at commit %s, %s on %s/%s, %d cores, both nodes and the emulated link in one process. Not edited by hand.\n\n",
-		commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	if load := loads(done); load > 0 {
-		fmt.Fprintf(&b, "The machine was not alone: its load was up to %.0f while the cells ran, so that absolute figures, and what several links at once can reach, are below what it does when quiet.\n\n", load)
-	}
-	fmt.Fprintf(&b, "The link is a proxy of TCP: bytes arrive half a round trip after they were sent; a connection has at most %d KiB on their way, each for one round trip.\n", window>>10)
-	b.WriteString("Ours runs with TLS, protoactor's remote without, as it comes but for its limit of 4 MiB on a message and batches that fit in one.\n\n")
-	b.WriteString("## Messages of many actors\n\nEach actor sends a message to one of its own on the other node, waits for a short answer, and so on. Messages a second, and as a multiple of protoactor's.\n\n")
-	b.WriteString("| message | round trip | actors | protoactor | ours, 1 lane | | ours, 16 lanes | | p50 of that, ms |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n")
-	var verdicts []string
-	worst := 0.0
-	for _, sz := range []int{512 << 10, 8 << 20} {
-		for _, rtt := range []time.Duration{time.Millisecond, 20 * time.Millisecond} {
-			for _, actors := range []int{16, 32, 64, 128} {
-				pa, ok1 := find("matrix", "protoactor", sz, rtt, actors)
-				o, ok2 := find("matrix", "1 lane", sz, rtt, actors)
-				w, ok3 := find("matrix", "16 lanes", sz, rtt, actors)
-				if !ok1 || !ok2 || !ok3 {
-					continue
-				}
-				fmt.Fprintf(&b, "| %s | %v | %d | %.1f | %.1f | %s | %.1f | %s | %.1f |\n", size(sz), rtt, actors, pa.PerS, o.PerS, times(o, pa), w.PerS, times(w, pa), w.P50)
-				r := ratio(w, pa)
-				if worst == 0 || r < worst {
-					worst = r
-				}
-				switch {
-				case sz == 512<<10 && rtt == 20*time.Millisecond && actors == 128:
-					verdicts = append(verdicts, verdict("512 KiB, 20 ms, 128 actors: 16 lanes at least 13 times protoactor's", r >= 13, times(w, pa)))
-				case sz == 8<<20 && rtt == 20*time.Millisecond && actors == 16:
-					verdicts = append(verdicts, verdict("8 MiB, 20 ms, 16 actors: 16 lanes at least 30 times protoactor's", r >= 30, times(w, pa)))
-				}
-			}
-		}
-	}
-	if worst > 0 {
-		verdicts = append(verdicts, verdict("no cell of 16 lanes below protoactor's", worst >= 1, fmt.Sprintf("the lowest is %.2f", worst)))
-	}
-	b.WriteString("\n## A small message beside large ones\n\n64 B on a channel of high priority there and back, while 16 actors send 8 MiB each over 16 lanes of another channel, on a line of 1 Gbit/s.\n\n| round trip | p50, ms | p99, ms | round trips |\n|---|--:|--:|--:|\n")
-	for _, rtt := range []time.Duration{time.Millisecond, 20 * time.Millisecond} {
-		if c, ok := find("beside", "urgent", 64, rtt, 0); ok {
-			fmt.Fprintf(&b, "| %v | %.2f | %.2f | %.0f |\n", rtt, c.P50, c.P99, c.PerS*c.For.Seconds())
-			bound := float64(rtt)/1e6 + 5
-			verdicts = append(verdicts, verdict(fmt.Sprintf("64 B beside 8 MiB at %v: p99 at most %.0f ms", rtt, bound), c.P99 <= bound, fmt.Sprintf("%.2f ms", c.P99)))
-		}
-	}
-	plain, ok1 := find("packed", "data", 1024, time.Millisecond, 0)
-	packed, ok2 := find("packed", "s2", 1024, time.Millisecond, 0)
-	if ok1 && ok2 {
-		b.WriteString("\n## Compression\n\nText of 1 KiB one way on a line of 1 Gbit/s and 1 ms, messages a second.\n\n| none | s2 | |\n|--:|--:|--:|\n")
-		fmt.Fprintf(&b, "| %.0f | %.0f | %s |\n", plain.PerS, packed.PerS, times(packed, plain))
-		verdicts = append(verdicts, verdict("s2 at least 1.5 times as many", ratio(packed, plain) >= 1.5, times(packed, plain)))
-	}
-	var lines strings.Builder
-	for _, n := range []int{2, 3, 16} {
-		for _, m := range modes[1:] {
-			c, ok := find("modes", m.Name, 64, 0, n)
-			if !ok || c.Base == 0 {
-				continue
-			}
-			r := c.PerS / c.Base
-			fmt.Fprintf(&lines, "| %d | %s | %.0f | %.0f | %.2f |\n", n, m.Name, c.PerS, c.Base, r)
-			switch {
-			case m.Name == "acked" && n == 2:
-				verdicts = append(verdicts, verdict("64 B, two nodes: acked at least 0.7 of fifo", r >= 0.7, fmt.Sprintf("%.2f", r)))
-			case m.Name == "causal" && n == 3:
-				verdicts = append(verdicts, verdict("64 B, three nodes: causal at least 0.8 of fifo", r >= 0.8, fmt.Sprintf("%.2f", r)))
-			}
-		}
-	}
-	if lines.Len() > 0 {
-		b.WriteString("\n## Modes\n\n64 B one way, every node to all others in turn, with TLS and no emulated link: messages a second that arrive, beside those on a channel of mode fifo in turn with it. " +
-			"Of *latest*, with 1,000 keys towards each node, those that a newer one has superseded do not arrive.\n\n| nodes | mode | it | fifo | |\n|--:|---|--:|--:|--:|\n" + lines.String())
-	}
-	b.WriteString("\n## Targets\n\n| target | seen | |\n|---|--:|---|\n" + strings.Join(verdicts, ""))
-	return b.String()
-}
-
-// loads is the highest load of the machine before a cell, where that is more
-// than its cores.
-func loads(done []cell) (most float64) {
-	for _, c := range done {
-		if c.Load > float64(runtime.NumCPU()) {
-			most = max(most, c.Load)
-		}
-	}
-	return most
-}
-
 // load is the machine's load average of the last minute; 0 where nobody tells.
 func load() (l float64) {
 	b, err := os.ReadFile("/proc/loadavg")
@@ -222,38 +182,6 @@ func load() (l float64) {
 		_, _ = fmt.Sscan(string(b), &l)
 	}
 	return l
-}
-
-func ratio(a, b cell) float64 {
-	if b.PerS == 0 {
-		return 0
-	}
-	return a.PerS / b.PerS
-}
-
-func times(a, b cell) string {
-	if b.PerS == 0 {
-		return "none came"
-	}
-	return fmt.Sprintf("%.1f×", a.PerS/b.PerS)
-}
-
-func verdict(what string, reached bool, seen string) string {
-	word := "missed"
-	if reached {
-		word = "reached"
-	}
-	return fmt.Sprintf("| %s | %s | %s |\n", what, seen, word)
-}
-
-func size(n int) string {
-	switch {
-	case n >= 1<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 1<<10:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d B", n)
 }
 
 // freeAddr is a port of loopback that was free just now.
