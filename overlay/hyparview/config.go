@@ -99,7 +99,8 @@ const (
 	maxNodes    = 32 // peers in a message
 	maxContacts = 64
 	maxAsked    = 16 // requests that wait for their answers
-	mostStarved = 32 // shuffles between two attempts to come back, at most
+	mostSeldom  = 32 // shuffles between two attempts that were in vain before, at most
+	patience    = 4  // shuffles in which a single place is asked for without a pause
 	// perPeriod is how often a peer may ask for a place, and a neighbor send
 	// shuffles (a hundred times that), between two shuffles of ours.
 	perPeriod = 8

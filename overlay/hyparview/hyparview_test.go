@@ -185,6 +185,34 @@ func TestPromotionTriesTheNextCandidate(t *testing.T) {
 	require.Contains(t, passive(b.m), second)
 }
 
+// A single place that nobody has room to fill is asked for ever more seldom, and
+// at once when it is another.
+func TestOnePlaceIsAskedForSeldom(t *testing.T) {
+	b := newBench(t, nil)
+	b.joined("a", "b")
+	b.feed(overlay.MemberUp{Peer: node("p")})
+	request := uint64(0)
+	refused := func(ev overlay.Event) (asked bool) {
+		if !slices.Contains(b.feed(ev), "connect p") {
+			return false
+		}
+		request++
+		b.feed(overlay.LinkUp{Peer: node("p")})
+		b.hear("p", &messages.HyparNeighborReply{Request: request})
+		return true
+	}
+	var when []int
+	for i := range 100 {
+		if refused(overlay.Fired{Timer: overlay.Timer{Kind: "shuffle"}}) {
+			when = append(when, i+1)
+		}
+	}
+	require.Equal(t, []int{1, 2, 3, 4, 8, 16, 32, 64, 96}, when)
+	require.True(t, refused(overlay.LinkDown{Peer: node("a"), Reason: messages.ReasonReset}), "two places are asked for")
+	b.joined("c")
+	require.True(t, refused(overlay.Fired{Timer: overlay.Timer{Kind: "shuffle"}}), "it is another place")
+}
+
 // The peer that has just given us up is not asked at once (Partisan #76).
 func TestWhoGaveUsUpIsNotAskedAtOnce(t *testing.T) {
 	b := newBench(t, nil)

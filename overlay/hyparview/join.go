@@ -95,7 +95,7 @@ func (m *Machine) seek(out *overlay.Effects) {
 		return
 	}
 	m.starved++
-	if m.starved == 1 || m.starved&(m.starved-1) != 0 && m.starved%mostStarved != 0 {
+	if m.starved == 1 || seldom(m.starved) {
 		return
 	}
 	far := slices.DeleteFunc(slices.Clone(m.contacts), func(p overlay.Peer) bool {
@@ -105,6 +105,10 @@ func (m *Machine) seek(out *overlay.Effects) {
 		m.knock(far[m.cfg.Rand.IntN(len(far))], out)
 	}
 }
+
+// seldom reports whether something is left for another shuffle that is done in
+// the 1st, 2nd, 4th and so on, and in each 32nd of them.
+func seldom(n int) bool { return n&(n-1) != 0 && n%mostSeldom != 0 }
 
 // onJoin takes the newcomer, giving up a neighbor for it if need be, and tells
 // the neighbors (section 4.2).

@@ -65,6 +65,7 @@ type Machine struct {
 	tries    int // rounds through the contacts without success
 	waiting  bool
 	starved  int // shuffles in a row with neighbors, room for an edge and nobody to ask
+	odd      int // shuffles in a row with one free place
 
 	// Since the last shuffle:
 	refused   int     // how many refused
@@ -206,6 +207,11 @@ func (m *Machine) fired(t overlay.Timer, out *overlay.Effects) {
 func (m *Machine) tick(out *overlay.Effects) {
 	out.SetTimer(overlay.Timer{Kind: timerShuffle}, m.jitter(m.cfg.Shuffle))
 	m.refused, m.tried, m.talk = 0, m.tried[:0], m.talk[:0]
+	if m.free(overlay.Peer{}) == 1 {
+		m.odd++
+	} else {
+		m.odd = 0
+	}
 	m.sendShuffle(out)
 	m.promote(out)
 	m.seek(out)

@@ -98,7 +98,7 @@ func (m *Machine) add(p overlay.Peer, out *overlay.Effects) {
 	if m.active.Add(p) {
 		out.Notify(overlay.NeighborUp{Peer: p})
 	}
-	m.tries = 0
+	m.tries, m.odd = 0, 0
 }
 
 // drop ends being neighbors and releases the session.
@@ -333,13 +333,18 @@ func (m *Machine) declined(a asked, out *overlay.Effects) {
 
 // promote fills free places from the passive view (section 4.3), as many at a
 // time as there are. Without neighbors and candidates it goes back to the
-// contacts.
+// contacts. A single place that nobody had room to fill for some shuffles is
+// asked for ever more seldom: where the places of all make an odd number, one
+// stays free, and a few nodes are full soon.
 func (m *Machine) promote(out *overlay.Effects) {
 	alone := m.active.Len() == 0
 	for (alone || m.refused < m.cfg.Tries) && len(m.asked) < maxAsked {
 		free := m.free(overlay.Peer{})
 		if free <= 0 || alone && free == 1 && len(m.asked) > 0 {
 			return // who is alone asks with high priority only
+		}
+		if free == 1 && m.odd > patience && seldom(m.odd) && !alone {
+			return
 		}
 		p, ok := m.passive.Random(m.cfg.Rand, func(q overlay.Peer) bool {
 			return !m.wasTried(q, alone) && !m.concerns(q) && m.askedBy(q.Name) < 0
