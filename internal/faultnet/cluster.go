@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,12 @@ type Bed interface {
 	Set(c *Cluster, ways []Way) error
 	// Reset breaks the connections between two nodes that stand.
 	Reset(c *Cluster, a, b string) error
+}
+
+// housed is a bed that has places of its own for nodes.
+type housed interface {
+	host(i int) string // the IP address of the node with that number; "" if there is no place for it
+	start(i int, cmd *exec.Cmd) error
 }
 
 // Options of a cluster. Zero fields mean defaults.
@@ -49,6 +56,7 @@ type Cluster struct {
 
 	mu     sync.Mutex
 	places map[string]string
+	order  []string         // of places: a node's number
 	procs  map[string]*Proc // the last life of each name
 	ended  map[uint64]bool  // lives that were killed
 	ways   map[[2]string]Way
@@ -108,9 +116,36 @@ func (c *Cluster) Place(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.places[name] == "" {
-		c.places[name] = fmt.Sprintf("127.0.0.%d:%d", 2+len(c.places), c.port)
+		i := len(c.order)
+		host := fmt.Sprint("127.0.0.", 2+i)
+		if h, ok := c.bed.(housed); ok {
+			host = h.host(i)
+		}
+		c.places[name] = fmt.Sprintf("%s:%d", host, c.port)
+		c.order = append(c.order, name)
 	}
 	return c.places[name]
+}
+
+// number is the number of the node at a place.
+func (c *Cluster) number(place string) int {
+	c.Place(place)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Index(c.order, place)
+}
+
+// run starts a command at a place.
+func (c *Cluster) run(place string, cmd *exec.Cmd) error {
+	h, ok := c.bed.(housed)
+	if !ok {
+		return cmd.Start()
+	}
+	i := c.number(place)
+	if h.host(i) == "" {
+		return fmt.Errorf("faultnet: the bed %s has no place for a node with number %d", c.bed.Name(), i)
+	}
+	return h.start(i, cmd)
 }
 
 // Live returns the processes that run, by name; those that stand still, too.

@@ -9,8 +9,10 @@
 //
 // Faults come from a Bed. Wrapped puts transport.Faults around the processes'
 // TCP connections and works everywhere; a namespace (build tag netns) drops
-// packets and resets sockets in a private network of the kernel's. Signals
-// stop and kill processes in either.
+// packets and resets sockets in a private network of the kernel's; Links (the
+// same tag) have each node in a namespace of its own, and emulated links of
+// internal/linkemu, which delay, lose and limit packets, between them. Signals
+// stop and kill processes in all of them.
 //
 // What is sent and what arrives is written to a ledger in a file, before it is
 // sent and before it is acknowledged; so the books of a process that was

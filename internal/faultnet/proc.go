@@ -95,7 +95,7 @@ func (c *Cluster) launch(place, name string, seeds []string) (*Proc, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := c.run(place, p.cmd); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()

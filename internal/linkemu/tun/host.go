@@ -112,7 +112,8 @@ func attach(fd int, offload bool) error {
 }
 
 // queueLen is how many packets the kernel holds for us to read. Our choice:
-// what is dropped is dropped by the line, and counted.
+// what is dropped is dropped by the line, and counted. In a user namespace it
+// stays at the kernel's 500.
 const queueLen = 20_000
 
 // configure gives the device its address and brings it and lo up.
@@ -140,10 +141,12 @@ func configure(addr netip.Addr, mtu int) error {
 	}
 	up := func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING); return nil }
 	ip := addr.As4()
+	if err := set(device, unix.SIOCSIFTXQLEN, "queue", number(queueLen)); err != nil && !errors.Is(err, unix.EPERM) {
+		return err
+	}
 	return errors.Join(
 		set("lo", unix.SIOCSIFFLAGS, "flags", up),
 		set(device, unix.SIOCSIFMTU, "MTU", number(mtu)),
-		set(device, unix.SIOCSIFTXQLEN, "queue", number(queueLen)),
 		set(device, unix.SIOCSIFADDR, "address", func(r *unix.Ifreq) error { return r.SetInet4Addr(ip[:]) }),
 		set(device, unix.SIOCSIFNETMASK, "mask", func(r *unix.Ifreq) error { return r.SetInet4Addr([]byte{255, 255, 255, 0}) }),
 		set(device, unix.SIOCSIFFLAGS, "flags", up))
