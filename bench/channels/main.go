@@ -31,7 +31,7 @@ func main() {
 	cc := flag.String("cc", "", "congestion control of a tun link, as cubic; empty: the machine's")
 	out := flag.String("out", "", "file for the tables, beside it .json; what another run put there stays")
 	only := flag.String("only", "", "cells whose name contains this")
-	length := flag.Duration("for", 3*time.Second, "length of a cell")
+	length := flag.Duration("for", 2*time.Second, "length of a cell; some take a multiple")
 	commit := flag.String("commit", "", "for the table's head")
 	flag.Parse()
 	if *want != "auto" && *want != "tun" && *want != "proxy" {
@@ -91,6 +91,15 @@ var (
 	stacks = []string{"protoactor", "1 lane", "16 lanes"}
 )
 
+// forSize is how long a cell with messages of a size takes: the first of many
+// large ones must have come by half of it.
+func forSize(size int, length time.Duration) time.Duration {
+	if size > 1<<20 {
+		return 2 * length
+	}
+	return length
+}
+
 // gigabit is the rate of a narrow line, in bytes a second.
 const gigabit = 125_000_000
 
@@ -103,7 +112,7 @@ func cells(length time.Duration) (list []cell) {
 		for _, rtt := range rtts {
 			for _, n := range actors {
 				for _, stack := range stacks {
-					list = append(list, cell{Kind: "matrix", Stack: stack, Size: size, RTT: rtt, Actors: n, For: length})
+					list = append(list, cell{Kind: "matrix", Stack: stack, Size: size, RTT: rtt, Actors: n, For: forSize(size, length)})
 				}
 			}
 		}
@@ -111,14 +120,14 @@ func cells(length time.Duration) (list []cell) {
 	for _, size := range sizes {
 		for _, n := range []int{16, 128} {
 			for _, stack := range stacks {
-				list = append(list, cell{Kind: "window", Stack: stack, Size: size, RTT: 20 * time.Millisecond, Actors: n, Window: window, For: length})
+				list = append(list, cell{Kind: "window", Stack: stack, Size: size, RTT: 20 * time.Millisecond, Actors: n, Window: window, For: forSize(size, length)})
 			}
 		}
 	}
 	for _, buffer := range buffers {
 		for _, rtt := range rtts {
 			for _, on := range []string{"protoactor", "1 lane", "16 lanes"} {
-				c := cell{Kind: "beside", Stack: "urgent", On: on, Size: 64, Bulk: 8 << 20, RTT: rtt, Rate: gigabit, Buffer: buffer, For: 3 * length}
+				c := cell{Kind: "beside", Stack: "urgent", On: on, Size: 64, Bulk: 8 << 20, RTT: rtt, Rate: gigabit, Buffer: buffer, For: 5 * length}
 				if on == "protoactor" {
 					c.Stack = on
 				}
@@ -132,7 +141,7 @@ func cells(length time.Duration) (list []cell) {
 	for _, size := range sizes {
 		for _, rtt := range rtts {
 			for _, stack := range []string{"protoactor", "16 lanes"} {
-				list = append(list, cell{Kind: "kvs", Stack: stack, Size: size, RTT: rtt, Actors: kvsActors, For: 2 * length})
+				list = append(list, cell{Kind: "kvs", Stack: stack, Size: size, RTT: rtt, Actors: kvsActors, For: forSize(size, 2*length)})
 			}
 		}
 	}
