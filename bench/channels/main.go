@@ -8,7 +8,7 @@
 // proxy of TCP on loopback takes its place. The stacks of a cell follow one
 // another.
 //
-//	go run ./channels -out ../docs/results/channels.md   # some twelve minutes
+//	go run ./channels -out ../docs/results/channels.md   # some nine minutes
 //	go run ./channels -only "512 KiB" -for 1s            # a quick look
 package main
 

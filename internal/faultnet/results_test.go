@@ -55,7 +55,7 @@ func (r *recorder) write(file, commit string) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Faults on real processes\n\n`make faults` at commit %s, %s, %d processors, other work beside it. Generated: do not edit.\n\n", commit, runtime.Version(), runtime.NumCPU())
-	b.WriteString("Each node is a process of its own with TLS. In the *namespace* the kernel drops packets and resets sockets; the *wrapper* is `transport.Faults` around the same connections.\n")
+	b.WriteString("Each node is a process of its own with TLS. In the *namespace* the kernel drops packets and resets sockets; the *wrapper* is `transport.Faults` around the same connections; *links* are emulated ones between nodes in namespaces of their own.\n")
 	b.WriteString("Each scenario also asserts what must hold: no message twice, none out of order, each one that is missing told; one `Terminated` for each watch; rosters exact at its end.\n\n")
 	b.WriteString("| | what | bed | seen | bound | |\n|---|---|---|--:|--:|---|\n")
 	for _, f := range r.list {
