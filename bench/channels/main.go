@@ -78,9 +78,13 @@ func main() {
 		fmt.Print(report)
 		return
 	}
-	b, err := json.MarshalIndent(done, "", " ")
-	check(err)
-	check(os.WriteFile(file, b, 0o644))
+	var lines []string // a cell each
+	for _, c := range done {
+		b, err := json.Marshal(c)
+		check(err)
+		lines = append(lines, string(b))
+	}
+	check(os.WriteFile(file, []byte("[\n"+strings.Join(lines, ",\n")+"\n]\n"), 0o644))
 	check(os.WriteFile(*out, []byte(report), 0o644))
 }
 

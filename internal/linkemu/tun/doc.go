@@ -9,8 +9,11 @@
 // persistent: the kernel removes both with this process, however it ends, and
 // kills what Host.Start has started.
 //
-// How exact it is, on 2 cores of a virtual machine: see the tests, which print
-// how late packets were; Network.Lateness tells it for any run. A packet is
-// never early. The time between a host's send and our read is not in that
-// figure; at no delay a round trip shows it.
+// How exact it is: a packet is never early. On a virtual machine with 2 cores half
+// of the packets are at most 20 to 30 µs late, and 99 of 100 at most 60 µs while
+// little is sent; while both hosts' processes are busy on the same cores, 0.4 to
+// 2.4 ms at 1 Gbit/s. Network.Lateness tells it for any run. The time between a
+// host's send and our read is not in that figure: at no delay a round trip takes
+// 120 µs. A link without a rate carries 4 Gbit/s there with Offload, 0.9 with
+// packets of 1,500 bytes each by itself (go test -bench Transfer).
 package tun
