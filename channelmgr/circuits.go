@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -345,17 +346,18 @@ func (c *circuitConn) noRoute() {
 }
 
 // await waits until a circuit that ends in order has ended, or gives it up: when
-// nothing came on it for so long, and for twice the time that what is sent may take.
-func (c *circuitConn) await(done <-chan struct{}, least time.Duration, giveUp func()) {
+// nothing came on it for so long, and for twice the time that what is sent may take;
+// or after so long when what took its place has failed.
+func (c *circuitConn) await(done <-chan struct{}, failed *atomic.Bool, least time.Duration, giveUp func()) {
 	for began := c.now(); ; {
 		c.mu.Lock()
 		left := max(c.heard, began).Add(max(least, 2*c.end.Timeout())).Sub(c.now())
 		c.mu.Unlock()
-		if left <= 0 {
+		if left <= 0 || failed.Load() && c.now().Sub(began) >= least {
 			giveUp()
 			return
 		}
-		t := time.NewTimer(left)
+		t := time.NewTimer(min(left, least))
 		select {
 		case <-done:
 			t.Stop()

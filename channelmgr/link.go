@@ -95,7 +95,7 @@ func (l *link) run(tracked bool) {
 	if old := l.previous; old != nil {
 		l.previous = nil
 		if old.relayed && !l.relayed { // it ends in order; but the way that it needs may be gone
-			old.circuit.await(old.done, 2*l.s.r.cfg.Timing.Heartbeat, func() { old.fail(messages.ReasonSilent, nil) })
+			old.circuit.await(old.done, &l.failed, 2*l.s.r.cfg.Timing.Heartbeat, func() { old.fail(messages.ReasonSilent, nil) })
 		}
 		<-old.done // what came on the old link is delivered first
 	}
