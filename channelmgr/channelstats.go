@@ -2,6 +2,7 @@ package channelmgr
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -102,6 +103,8 @@ func (s *sample) leave(ln *lane) {
 // ChannelStats returns the counters of all channels that were used or are
 // configured, sorted by name.
 func (r *Registry) ChannelStats() []ChannelStats {
+	r.tally.Lock()
+	defer r.tally.Unlock()
 	byName := make(map[string]*ChannelStats)
 	get := func(name string) *ChannelStats {
 		if byName[name] == nil {
@@ -124,8 +127,11 @@ func (r *Registry) ChannelStats() []ChannelStats {
 		})
 		return true
 	})
-	for _, s := range r.allSessions() {
-		if !s.Ended() {
+	r.mu.Lock()
+	sessions := slices.AppendSeq(slices.Collect(maps.Values(r.lives)), maps.Keys(r.ending))
+	r.mu.Unlock()
+	for _, s := range sessions {
+		if !s.settled {
 			s.addStats(get)
 		}
 	}
@@ -169,6 +175,13 @@ func (s *Session) addStats(get func(name string) *ChannelStats) {
 // settle adds what was counted in a session's lanes and flows to the channels'
 // counters: the session has ended.
 func (s *Session) settle() {
+	r := s.r
+	r.tally.Lock()
+	defer r.tally.Unlock()
+	s.settled = true
+	r.mu.Lock()
+	delete(r.ending, s)
+	r.mu.Unlock()
 	byName := make(map[string]*ChannelStats)
 	s.addStats(func(name string) *ChannelStats {
 		if byName[name] == nil {
@@ -177,7 +190,7 @@ func (s *Session) settle() {
 		return byName[name]
 	})
 	for name, st := range byName {
-		c := s.r.channelCounters(name)
+		c := r.channelCounters(name)
 		c.sent.Add(st.Sent)
 		c.sentBytes.Add(st.SentBytes)
 		c.received.Add(st.Received)

@@ -65,7 +65,8 @@ type Registry struct {
 	counters   counters
 	packers    packers
 
-	byChannel    sync.Map // name -> *channelCounters
+	tally        sync.Mutex // what is counted moves from a session to its channels at once
+	byChannel    sync.Map   // name -> *channelCounters
 	channelsSeen atomic.Int64
 	sheds        perSecond     // dropped messages that are told of
 	relayed      atomic.Uint64 // frames passed on for others
@@ -83,6 +84,7 @@ type Registry struct {
 
 	mu       sync.Mutex
 	lives    map[life]*Session
+	ending   map[*Session]bool // that are no life's any more, and not counted with their channels yet
 	parted   parted
 	orders   sync.Map // orderKey -> *inbox
 	outgoing sync.Map // orderKey -> *outOrder
@@ -112,10 +114,9 @@ func New(cfg Config) (*Registry, error) {
 		cfg:   cfg,
 		log:   cmp.Or(cfg.Logger, slog.Default()),
 		began: time.Now(),
-		lives: make(map[life]*Session), current: make(map[string]*Current),
-		links:    make(map[uint64]*link),
-		attempts: make(map[uint64]*attempt),
-		blocked:  make(map[string]bool),
+		lives: make(map[life]*Session), ending: make(map[*Session]bool), current: make(map[string]*Current),
+		links: make(map[uint64]*link), attempts: make(map[uint64]*attempt),
+		blocked: make(map[string]bool),
 	}
 	specs := configured(cfg.Channels)
 	p, err := newPlan(specs, cfg.Rules)
@@ -328,6 +329,7 @@ func (r *Registry) EndSession(p overlay.Peer, generation uint64, why messages.Re
 		return
 	}
 	delete(r.lives, lifeOf(p))
+	r.ending[s] = true
 	r.parted.keep(s)
 	if r.Session(p.Name) == s {
 		r.publish(p.Name, nil)

@@ -48,6 +48,7 @@ type Session struct {
 	inEpoch uint64 // the peer's number for the flows in in
 	parted  bool   // in is the next session's, too: it is not changed any more
 	ended   messages.Reason
+	settled bool // it is counted with its channels; with r.tally
 
 	over       atomic.Bool // ended
 	linked     atomic.Bool
