@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,7 +51,8 @@ type circuitConn struct {
 	timer  *time.Timer
 	closed bool
 	linger overlay.Time
-	moved  int // bytes since the last look
+	moved  int          // bytes since the last look
+	heard  overlay.Time // the last segment of the peer's
 	rd, wr waiter
 }
 
@@ -302,6 +304,7 @@ func (c *circuitConn) receive(m frame.Relay) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.moved += len(m.Body)
+	c.heard = c.now()
 	room := c.end.Room()
 	s := circuit.Segment{Flags: m.Flags, Number: m.Number, Ack: m.Ack, More: m.More, Window: m.Window}
 	if len(m.Body) > 0 {
@@ -340,6 +343,28 @@ func (c *circuitConn) noRoute() {
 	defer c.mu.Unlock()
 	c.lost = true
 	c.pump()
+}
+
+// await waits until a circuit that ends in order has ended, or gives it up: when
+// nothing came on it for so long, and for twice the time that what is sent may take;
+// or after so long when what took its place has failed.
+func (c *circuitConn) await(done <-chan struct{}, failed *atomic.Bool, least time.Duration, giveUp func()) {
+	for began := c.now(); ; {
+		c.mu.Lock()
+		left := max(c.heard, began).Add(max(least, 2*c.end.Timeout())).Sub(c.now())
+		c.mu.Unlock()
+		if left <= 0 || failed.Load() && c.now().Sub(began) >= least {
+			giveUp()
+			return
+		}
+		t := time.NewTimer(min(left, least))
+		select {
+		case <-done:
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
 }
 
 // settled: the handshake is done.

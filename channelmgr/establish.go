@@ -104,11 +104,12 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 			return nil, &handshake.Error{Reason: messages.ReasonWrongName, Err: fmt.Errorf("another life of %q answered at %s", peer.Name, a.peer.Addr)}
 		}
 	}
-	if c, ok := conn.(*circuitConn); ok {
-		c.settled()
+	circuit, _ := conn.(*circuitConn)
+	if circuit != nil {
+		circuit.settled()
 	}
 	l, why := r.register(&link{
-		id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known, further: further,
+		circuit: circuit, id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known, further: further,
 	}, peer, theirs)
 	if why != "" {
 		_ = st.Close()
@@ -195,11 +196,12 @@ func (r *Registry) welcome(conn net.Conn, relayed bool) {
 		}
 		return
 	}
-	if c, ok := conn.(*circuitConn); ok {
-		c.settled()
+	circuit, _ := conn.(*circuitConn)
+	if circuit != nil {
+		circuit.settled()
 	}
 	l, why := r.register(&link{
-		id: r.nextLink.Add(1), index: theirs.Index, control: theirs.Class == handshake.Control, relayed: relayed, stream: st, known: answer.Known, further: further,
+		circuit: circuit, id: r.nextLink.Add(1), index: theirs.Index, control: theirs.Class == handshake.Control, relayed: relayed, stream: st, known: answer.Known, further: further,
 	}, theirs.Peer(), theirs)
 	if why != "" {
 		_ = st.Close()
@@ -339,6 +341,7 @@ func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) 
 			s.links[l.index] = l
 		}
 		r.links[l.id] = l
+		r.firstLink.CompareAndSwap(0, max(now, 1))
 	}
 	s.mu.Unlock()
 	r.mu.Unlock()

@@ -25,11 +25,12 @@ type link struct {
 	s        *Session
 	index    uint8
 	control  bool
-	dialed   bool   // by us
-	relayed  bool   // over a circuit
-	contact  string // the address dialed for a contact
-	known    uint64 // see overlay.LinkUp
-	further  bool   // there was a session with the peer's life when it was begun
+	dialed   bool         // by us
+	relayed  bool         // over a circuit
+	circuit  *circuitConn // that one
+	contact  string       // the address dialed for a contact
+	known    uint64       // see overlay.LinkUp
+	further  bool         // there was a session with the peer's life when it was begun
 	stream   *handshake.Stream
 	since    time.Duration
 	previous *link // the link of the same index before this one; must be drained first
@@ -57,6 +58,13 @@ type link struct {
 	finished  chan struct{} // closed when the last is written
 
 	in inTables
+}
+
+// FirstLink returns when this node had its first link, whoever dialed: before,
+// nobody can have taken it for a member. It reports false while there was none.
+func (r *Registry) FirstLink() (time.Time, bool) {
+	at := r.firstLink.Load()
+	return r.began.Add(time.Duration(at)), at != 0
 }
 
 // fail ends the link. The first reason stays.
@@ -87,8 +95,7 @@ func (l *link) run(tracked bool) {
 	if old := l.previous; old != nil {
 		l.previous = nil
 		if old.relayed && !l.relayed { // it ends in order; but the way that it needs may be gone
-			t := time.AfterFunc(2*l.s.r.cfg.Timing.Heartbeat, func() { old.fail(messages.ReasonSilent, nil) })
-			defer t.Stop()
+			old.circuit.await(old.done, &l.failed, 2*l.s.r.cfg.Timing.Heartbeat, func() { old.fail(messages.ReasonSilent, nil) })
 		}
 		<-old.done // what came on the old link is delivered first
 	}

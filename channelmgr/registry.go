@@ -80,6 +80,7 @@ type Registry struct {
 	stalls       perSecond
 	onChannel    atomic.Pointer[func(ChannelChange)]
 	nextLink     atomic.Uint64
+	firstLink    atomic.Int64 // when there was one, after began; 0: there was none
 
 	mu       sync.Mutex
 	lives    map[life]*Session

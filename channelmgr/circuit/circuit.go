@@ -317,6 +317,10 @@ func (e *End) measure(rtt time.Duration) {
 	e.srtt += (rtt - e.srtt) / 8
 }
 
+// Timeout is how long it is waited for an acknowledgement now, by the round trips
+// that were seen.
+func (e *End) Timeout() time.Duration { return e.rto() }
+
 func (e *End) rto() time.Duration {
 	return min(max(e.srtt+4*e.rttvar, leastTimeout), mostTimeout)
 }
