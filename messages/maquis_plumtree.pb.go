@@ -36,8 +36,9 @@ type PlumGossip struct {
 	OffTree       bool                   `protobuf:"varint,8,opt,name=off_tree,json=offTree,proto3" json:"off_tree,omitempty"` // it crosses a link for being spread only
 	Subject       string                 `protobuf:"bytes,9,opt,name=subject,proto3" json:"subject,omitempty"`
 	Payload       []byte                 `protobuf:"bytes,10,opt,name=payload,proto3" json:"payload,omitempty"`
-	Root          *NodeRef               `protobuf:"bytes,11,opt,name=root,proto3" json:"root,omitempty"`      // whose tree it goes along, in a wave that began there
-	Lifted        bool                   `protobuf:"varint,12,opt,name=lifted,proto3" json:"lifted,omitempty"` // it was brought to the root first: the links it comes by do not lead to its origin
+	Root          *NodeRef               `protobuf:"bytes,11,opt,name=root,proto3" json:"root,omitempty"`                 // whose tree it goes along, in a wave that began there
+	Lifted        bool                   `protobuf:"varint,12,opt,name=lifted,proto3" json:"lifted,omitempty"`            // it was brought to the root first: the links it comes by do not lead to its origin
+	AgeMs         uint32                 `protobuf:"varint,13,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"` // for how long nodes have kept it; what links take does not count
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -156,6 +157,13 @@ func (x *PlumGossip) GetLifted() bool {
 	return false
 }
 
+func (x *PlumGossip) GetAgeMs() uint32 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
 // PlumLift brings a message to a tree's root, between runtimes.
 type PlumLift struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -209,13 +217,14 @@ func (x *PlumLift) GetMessage() *PlumGossip {
 	return nil
 }
 
-// PlumID names a message and how many links it would have crossed.
+// PlumID names a message, how many links it would have crossed and how old it is.
 type PlumID struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Origin        string                 `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
 	Incarnation   uint64                 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
 	Hops          uint32                 `protobuf:"varint,4,opt,name=hops,proto3" json:"hops,omitempty"`
+	AgeMs         uint32                 `protobuf:"varint,5,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -278,11 +287,17 @@ func (x *PlumID) GetHops() uint32 {
 	return 0
 }
 
+func (x *PlumID) GetAgeMs() uint32 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
 // PlumIHave announces messages that the sender has.
 type PlumIHave struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*PlumID              `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
-	History       bool                   `protobuf:"varint,2,opt,name=history,proto3" json:"history,omitempty"` // to a new neighbor: what has been kept for a while
 	Opening       bool                   `protobuf:"varint,3,opt,name=opening,proto3" json:"opening,omitempty"` // begins all that the sender keeps, which may be nothing
 	Ask           bool                   `protobuf:"varint,4,opt,name=ask,proto3" json:"ask,omitempty"`         // no opening came: the receiver is to announce all that it keeps
 	unknownFields protoimpl.UnknownFields
@@ -324,13 +339,6 @@ func (x *PlumIHave) GetMessages() []*PlumID {
 		return x.Messages
 	}
 	return nil
-}
-
-func (x *PlumIHave) GetHistory() bool {
-	if x != nil {
-		return x.History
-	}
-	return false
 }
 
 func (x *PlumIHave) GetOpening() bool {
@@ -449,7 +457,7 @@ var File_maquis_plumtree_proto protoreflect.FileDescriptor
 
 const file_maquis_plumtree_proto_rawDesc = "" +
 	"\n" +
-	"\x15maquis_plumtree.proto\x12\tmaquis.v1\x1a\x14maquis_control.proto\"\xbb\x02\n" +
+	"\x15maquis_plumtree.proto\x12\tmaquis.v1\x1a\x14maquis_control.proto\"\xd2\x02\n" +
 	"\n" +
 	"PlumGossip\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12 \n" +
@@ -464,20 +472,21 @@ const file_maquis_plumtree_proto_rawDesc = "" +
 	"\apayload\x18\n" +
 	" \x01(\fR\apayload\x12&\n" +
 	"\x04root\x18\v \x01(\v2\x12.maquis.v1.NodeRefR\x04root\x12\x16\n" +
-	"\x06lifted\x18\f \x01(\bR\x06lifted\"U\n" +
+	"\x06lifted\x18\f \x01(\bR\x06lifted\x12\x15\n" +
+	"\x06age_ms\x18\r \x01(\rR\x05ageMs\"U\n" +
 	"\bPlumLift\x12\x18\n" +
 	"\aoverlay\x18\x01 \x01(\tR\aoverlay\x12/\n" +
-	"\amessage\x18\x02 \x01(\v2\x15.maquis.v1.PlumGossipR\amessage\"h\n" +
+	"\amessage\x18\x02 \x01(\v2\x15.maquis.v1.PlumGossipR\amessage\"\x7f\n" +
 	"\x06PlumID\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x12\n" +
-	"\x04hops\x18\x04 \x01(\rR\x04hops\"\x80\x01\n" +
+	"\x04hops\x18\x04 \x01(\rR\x04hops\x12\x15\n" +
+	"\x06age_ms\x18\x05 \x01(\rR\x05ageMs\"l\n" +
 	"\tPlumIHave\x12-\n" +
 	"\bmessages\x18\x01 \x03(\v2\x11.maquis.v1.PlumIDR\bmessages\x12\x18\n" +
-	"\ahistory\x18\x02 \x01(\bR\ahistory\x12\x18\n" +
 	"\aopening\x18\x03 \x01(\bR\aopening\x12\x10\n" +
-	"\x03ask\x18\x04 \x01(\bR\x03ask\"N\n" +
+	"\x03ask\x18\x04 \x01(\bR\x03askJ\x04\b\x02\x10\x03\"N\n" +
 	"\tPlumGraft\x12-\n" +
 	"\bmessages\x18\x01 \x03(\v2\x11.maquis.v1.PlumIDR\bmessages\x12\x12\n" +
 	"\x04tree\x18\x02 \x01(\x06R\x04tree\"\x1f\n" +

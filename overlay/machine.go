@@ -108,6 +108,10 @@ type (
 		From    Peer   // the neighbor that brought it; the zero Peer at the origin
 		Hops    int    // links crossed; 0 at the origin
 		Lifted  bool   // it was brought to a tree's root before: From is no way to its origin
+
+		// Age is for how long nodes have kept it since it was published. What links
+		// took does not count: it is never older than that.
+		Age time.Duration
 	}
 
 	// Carry is a notice: a message for the machine of the same overlay at a node

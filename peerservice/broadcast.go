@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -85,8 +86,9 @@ func (s *Service) Broadcast(ctx context.Context, instance string, data []byte) e
 type casting struct {
 	s       *Service
 	sending sync.Mutex
-	seq     uint64        // of our own pieces
-	room    chan struct{} // a place for each piece that waits for its host
+	seq     uint64                    // of our own pieces
+	room    chan struct{}             // a place for each piece that waits for its host
+	back    atomic.Pointer[time.Time] // when this node last came back after a farewell
 
 	// The actor's.
 	began   time.Time
@@ -130,7 +132,21 @@ func (c *casting) Receive(ctx actor.Context) {
 
 func (c *casting) now() overlay.Time { return overlay.Time(time.Since(c.began)) }
 
+// before reports whether a message was published before this node came, or came
+// back: then others have heard it, and this node is to hear nothing of it.
+func (c *casting) before(m overlay.Delivered) bool {
+	came, ok := c.s.cfg.Registry.FirstLink()
+	if back := c.back.Load(); back != nil {
+		came, ok = *back, true
+	}
+	return ok && m.Age > 0 && time.Now().Add(-m.Age).Before(came)
+}
+
 func (c *casting) deliver(m overlay.Delivered) {
+	if c.before(m) {
+		c.s.counters.add("broadcast_before")
+		return
+	}
 	p := &messages.BroadcastPart{}
 	if err := proto.Unmarshal(m.Payload, p); err != nil || p.GetSeq() == 0 {
 		c.s.rejected(m.From, messages.ReasonMalformed)

@@ -25,7 +25,8 @@ func (c *counters) add(name string) uint64 {
 // this process was suspended or starved), unanswered_connects,
 // unsent_OVERLAY, rejected_REASON (bad input of peers), unsupported_effects,
 // snapshots (subscribers that fell behind), carried and uncarried (messages of
-// overlays for members that are no neighbors), lifted (such ones from others).
+// overlays for members that are no neighbors), lifted (such ones from others),
+// broadcast_before (broadcasts of before this node came, which are not handed on).
 func (s *Service) Stats() map[string]uint64 {
 	s.counters.mu.Lock()
 	defer s.counters.mu.Unlock()

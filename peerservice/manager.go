@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -104,6 +105,8 @@ func (s *Service) onJoin(o *messages.JoinOrder) {
 	s.leaving, s.farewell = false, false
 	s.mu.Unlock()
 	if back { // what has left stays so
+		now := time.Now()
+		s.cast.back.Store(&now)
 		s.tellStacks(false, renew{})
 	}
 	for _, m := range s.Known() {

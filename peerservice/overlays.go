@@ -184,9 +184,7 @@ func (o OverlaySpec) stack(self overlay.Peer, first uint64, dice func() *rand.Ra
 	}
 	cfg := plumtree.DefaultConfig(self)
 	cfg.First = first
-	if first <= firstMachine {
-		cfg.Infancy = 5 * time.Second // a later machine of the same life has missed something
-	}
+	cfg.Newcomer = first <= firstMachine // a later machine of the same life has missed something
 	// What a tree that the overlay's changes broke does not bring is asked for
 	// soon: a message too many costs less than a late one.
 	cfg.Missing, cfg.Retry, cfg.LazyBusy = 150*time.Millisecond, 150*time.Millisecond, 200*time.Millisecond

@@ -15,11 +15,11 @@ type Config struct {
 	// those of a predecessor of the machine in the same life of the node.
 	First uint64
 
-	// Infancy is for how long after its first neighbor a node does not ask for
-	// what its neighbors have kept for more than two seconds: a newcomer needs no
-	// history, and in a cluster where many join at once history is much. Zero: it
-	// asks from the start.
-	Infancy time.Duration
+	// Newcomer: the node's life begins with this machine. It does not ask for what
+	// was published more than two seconds before it had its first neighbor: a
+	// newcomer needs no history, and in a cluster where many join at once history
+	// is much.
+	Newcomer bool
 
 	// Missing is how long an announced message may take to come by itself,
 	// timeout 1 in section 3.8: above the time of a broadcast. Our choice: 500 ms.
@@ -90,9 +90,9 @@ func (c Config) Validate() error {
 	if c.Self.Name == "" || c.Self.Incarnation == 0 {
 		wrong("Config.Self needs a name and an incarnation")
 	}
-	if c.Missing <= 0 || c.Retry <= 0 || c.LazyTick < 0 || c.LazyBusy < 0 || c.Infancy < 0 || c.HeadStart < 0 || c.Recent <= 0 {
-		wrong("Config times are %v, %v, %v, %v, %v, %v, %v; use positive ones, 0 for no LazyTick, LazyBusy, Infancy or HeadStart",
-			c.Missing, c.Retry, c.Recent, c.LazyTick, c.LazyBusy, c.Infancy, c.HeadStart)
+	if c.Missing <= 0 || c.Retry <= 0 || c.LazyTick < 0 || c.LazyBusy < 0 || c.HeadStart < 0 || c.Recent <= 0 {
+		wrong("Config times are %v, %v, %v, %v, %v, %v; use positive ones, 0 for no LazyTick, LazyBusy or HeadStart",
+			c.Missing, c.Retry, c.Recent, c.LazyTick, c.LazyBusy, c.HeadStart)
 	}
 	if c.Threshold < 0 || c.Spread < 0 || c.Spread > maxSpread {
 		wrong("Config.Threshold and Spread are %d and %d; use 0 or more, Spread at most %d", c.Threshold, c.Spread, maxSpread)
@@ -118,6 +118,7 @@ const (
 	maxAskers    = 16               // announcers of a message that is missing
 	maxLifted    = 64               // messages of our own that roots have a head start with
 	lowFor       = 10 * time.Second // how long none is lifted after one did not come back
+	joining      = 2 * time.Second  // between a newcomer's being known as a member and its first neighbor
 	// maxGrafts bounds how many messages a neighbor may ask for in Recent;
 	// KeepBytes bounds their bytes.
 	maxGrafts = 4096

@@ -2,10 +2,17 @@ package plumtree
 
 import (
 	"slices"
+	"time"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
+
+// lifted is a message of our own that the root of its tree got.
+type lifted struct {
+	msg *messages.PlumGossip
+	at  overlay.Time
+}
 
 // vouch notes the root of a message's tree, if the message has been there.
 func (m *Machine) vouch(t *tree, msg *messages.PlumGossip) {
@@ -33,7 +40,7 @@ func (m *Machine) lift(msg *messages.PlumGossip, root overlay.Peer, out *overlay
 	} else {
 		out.Notify(overlay.Carry{To: root, Msg: up})
 	}
-	m.lifted = append(m.lifted, msg)
+	m.lifted = append(m.lifted, lifted{msg, m.now})
 	out.SetTimer(m.liftedTimer(msg.GetSeq()), m.patience(m.cfg.HeadStart))
 }
 
@@ -44,11 +51,12 @@ func (m *Machine) liftedTimer(seq uint64) overlay.Timer {
 // back returns the message of our own with a number that its root got, and ends
 // the wait for it.
 func (m *Machine) back(seq uint64, out *overlay.Effects) *messages.PlumGossip {
-	for i, msg := range m.lifted {
-		if msg.GetSeq() == seq {
+	for i, l := range m.lifted {
+		if l.msg.GetSeq() == seq {
 			m.lifted = slices.Delete(m.lifted, i, i+1)
 			out.CancelTimer(m.liftedTimer(seq))
-			return msg
+			l.msg.AgeMs = uint32(m.now.Sub(l.at) / time.Millisecond) // what went to the root is a copy
+			return l.msg
 		}
 	}
 	return nil

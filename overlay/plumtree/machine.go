@@ -71,12 +71,12 @@ type Machine struct {
 	store     store
 	seen      seen
 	missing   map[key]*missing
-	lifted    []*messages.PlumGossip // of our own, that the roots of their trees got
-	lowered   overlay.Time           // when one of them last did not come back; 0: never
-	announce  bool                   // the tick is set
-	announced overlay.Time           // the last tick; 0: there was none
-	haste     uint                   // waits are 2^haste as long, after messages came that were asked for too early
-	hasty     overlay.Time           // the last time
+	lifted    []lifted     // those that have not come back
+	lowered   overlay.Time // when one of them last did not come back; 0: never
+	announce  bool         // the tick is set
+	announced overlay.Time // the last tick; 0: there was none
+	haste     uint         // waits are 2^haste as long, after messages came that were asked for too early
+	hasty     overlay.Time // the last time
 
 	// Counts since New.
 	Duplicates, Grafts, Prunes, Old uint64
@@ -128,7 +128,7 @@ func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects)
 		m.publish(ev, out)
 	case overlay.Leave:
 		for len(m.lifted) > 0 {
-			m.lower(m.lifted[0].GetSeq(), out)
+			m.lower(m.lifted[0].msg.GetSeq(), out)
 		}
 		m.tick(out)
 	case overlay.Received:
@@ -213,14 +213,8 @@ func (m *Machine) neighborUp(p overlay.Peer, out *overlay.Effects) {
 // open announces all that is kept to a neighbor.
 func (m *Machine) open(slot int, out *overlay.Effects) {
 	m.store.expire(m.now.Add(-m.cfg.Recent))
-	// What is older than a newcomer can have missed is history.
-	old, young := m.store.ids(m.now.Add(-2 * time.Second))
 	to, opening := m.neighbors[slot].peer, true
-	for ids := range slices.Chunk(old, maxIDs) {
-		out.Send(to, &messages.PlumIHave{Messages: ids, History: true, Opening: opening})
-		opening = false
-	}
-	for ids := range slices.Chunk(young, maxIDs) {
+	for ids := range slices.Chunk(m.store.ids(m.now), maxIDs) {
 		out.Send(to, &messages.PlumIHave{Messages: ids, Opening: opening})
 		opening = false
 	}
@@ -313,7 +307,7 @@ func (m *Machine) publish(ev overlay.Publish, out *overlay.Effects) {
 func (m *Machine) deliver(msg *messages.PlumGossip, from overlay.Peer, hops int, out *overlay.Effects) {
 	out.Notify(overlay.Delivered{
 		ID:      overlay.MessageID{Origin: msg.GetOrigin(), Incarnation: overlay.Incarnation(msg.GetIncarnation()), Seq: msg.GetSeq()},
-		Subject: msg.GetSubject(), Payload: msg.GetPayload(), From: from, Hops: hops, Lifted: msg.GetLifted(),
+		Subject: msg.GetSubject(), Payload: msg.GetPayload(), From: from, Hops: hops, Lifted: msg.GetLifted(), Age: age(msg.GetAgeMs()),
 	})
 }
 
@@ -341,7 +335,7 @@ func (m *Machine) push(on *messages.PlumGossip, except, parent int, out *overlay
 			out.Send(n.peer, off)
 		default:
 			if id == nil {
-				id = &messages.PlumID{Origin: on.GetOrigin(), Incarnation: on.GetIncarnation(), Seq: on.GetSeq(), Hops: on.GetHops()}
+				id = &messages.PlumID{Origin: on.GetOrigin(), Incarnation: on.GetIncarnation(), Seq: on.GetSeq(), Hops: on.GetHops(), AgeMs: on.GetAgeMs()}
 			}
 			if m.cfg.LazyTick == 0 {
 				if one == nil {
@@ -391,9 +385,12 @@ func (m *Machine) flush(n *neighbor, out *overlay.Effects) {
 func copyOf(g *messages.PlumGossip) *messages.PlumGossip {
 	return &messages.PlumGossip{
 		Origin: g.GetOrigin(), Incarnation: g.GetIncarnation(), Seq: g.GetSeq(), Hops: g.GetHops(), Tree: g.GetTree(),
-		Spread: g.GetSpread(), Wave: g.GetWave(), Subject: g.GetSubject(), Payload: g.GetPayload(), Root: g.GetRoot(), Lifted: g.GetLifted(),
+		Spread: g.GetSpread(), Wave: g.GetWave(), Subject: g.GetSubject(), Payload: g.GetPayload(), Root: g.GetRoot(), Lifted: g.GetLifted(), AgeMs: g.GetAgeMs(),
 	}
 }
+
+// age reads an age from the wire.
+func age(ms uint32) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // String is the links of each tree, on one line: eager ones, then lazy ones.
 func (m *Machine) String() string {

@@ -180,8 +180,7 @@ func TestANewNeighborHearsOfRecentMessages(t *testing.T) {
 	b.now = b.now.Add(30 * time.Second)
 	b.hear("a", gossip(2, nil))
 	got := b.feed(overlay.NeighborUp{Peer: node("n")})
-	require.True(t, has(got, "-> n PlumIHave{messages=[PlumID{origin=o incarnation=111 seq=1 hops=4}] history=true opening=true}"), "%q", got)
-	require.True(t, has(got, "-> n PlumIHave{messages=[PlumID{origin=o incarnation=111 seq=2 hops=4}]}"), "%q", got)
+	require.True(t, has(got, "-> n PlumIHave{messages=[PlumID{origin=o incarnation=111 seq=1 hops=4 age_ms=30000} PlumID{origin=o incarnation=111 seq=2 hops=4}] opening=true}"), "%q", got)
 	b.now = b.now.Add(31 * time.Second)
 	got = b.feed(overlay.NeighborUp{Peer: node("p")})
 	require.True(t, has(got, "seq=2") && !has(got, "seq=1 "), "what is old is not announced: %q", got)
@@ -217,15 +216,36 @@ func TestANeighborThatAnnouncedTooEarlyIsAsked(t *testing.T) {
 	require.Empty(t, got, "what a neighbor may ask for is bounded")
 }
 
-// A newcomer does not ask for history.
-func TestInfancy(t *testing.T) {
-	b := newBench(t, func(c *plumtree.Config) { c.Infancy = 5 * time.Second }, "a")
-	history := ihave(1, 2)
-	history.History = true
-	require.Empty(t, b.hear("a", history))
-	require.NotEmpty(t, b.hear("a", ihave(2, 2)), "what is young is asked for")
-	b.now = b.now.Add(6 * time.Second)
-	require.NotEmpty(t, b.hear("a", history))
+// A newcomer does not ask for history, however long it has been there; what is
+// younger than itself, or nearly so, it asks for.
+func TestNewcomer(t *testing.T) {
+	b := newBench(t, func(c *plumtree.Config) { c.Newcomer = true }, "a")
+	aged := func(seq uint64, age time.Duration) *messages.PlumIHave {
+		m := ihave(seq, 2)
+		m.Messages[0].AgeMs = uint32(age / time.Millisecond)
+		return m
+	}
+	require.Empty(t, b.hear("a", aged(1, 2500*time.Millisecond)))
+	require.NotEmpty(t, b.hear("a", aged(2, 1500*time.Millisecond)), "what came while it joined is asked for")
+	b.now = b.now.Add(30 * time.Second)
+	require.Empty(t, b.hear("a", aged(1, 32500*time.Millisecond)))
+	require.NotEmpty(t, b.hear("a", aged(3, 29*time.Second)))
+	b = newBench(t, nil, "a")
+	require.NotEmpty(t, b.hear("a", aged(1, time.Hour)), "a later machine of the same life asks for all")
+}
+
+// A message's age is for how long nodes have kept it: it goes on with what is
+// announced and sent again, and is told with what is delivered.
+func TestAge(t *testing.T) {
+	b := newBench(t, nil, "a")
+	got := b.hear("a", gossip(1, func(g *messages.PlumGossip) { g.AgeMs = 700 }))
+	require.True(t, has(got, "Age:700ms"), "%q", got)
+	b.now = b.now.Add(2 * time.Second)
+	got = b.feed(overlay.NeighborUp{Peer: node("b")})
+	require.True(t, has(got, "hops=4 age_ms=2700"), "%q", got)
+	b.now = b.now.Add(time.Second)
+	got = b.hear("b", &messages.PlumGraft{Messages: ihave(1, 0).Messages})
+	require.True(t, has(got, "age_ms=3700"), "%q", got)
 }
 
 // Section 3.8: an announcement that is earlier by the threshold changes the

@@ -64,7 +64,7 @@ func (m *Machine) onGossip(from overlay.Peer, msg *messages.PlumGossip, out *ove
 // message of ours what we know that to be.
 func (m *Machine) forward(slot int, msg, content *messages.PlumGossip, out *overlay.Effects) {
 	on := copyOf(msg)
-	on.Subject, on.Payload = content.GetSubject(), content.GetPayload()
+	on.Subject, on.Payload, on.AgeMs = content.GetSubject(), content.GetPayload(), max(on.GetAgeMs(), content.GetAgeMs())
 	on.Hops++
 	parent, self := slot, uint64(m.cfg.Self.Incarnation)
 	if msg.GetOffTree() { // it comes upon the tree here
@@ -144,16 +144,13 @@ func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overl
 		n.grafts += 1 + m.store.len()
 		m.open(slot, out)
 	}
-	if msg.GetHistory() && m.now.Sub(m.born) < m.cfg.Infancy {
-		return
-	}
 	for _, id := range msg.GetMessages() {
 		k := key{id.GetIncarnation(), id.GetSeq()}
 		if e, ok := m.store.find(k); ok {
 			m.optimize(slot, e, id.GetHops(), out)
 			continue
 		}
-		if k.incarnation == uint64(m.cfg.Self.Incarnation) || m.seen.has(k.incarnation, k.seq) {
+		if k.incarnation == uint64(m.cfg.Self.Incarnation) || m.seen.has(k.incarnation, k.seq) || m.history(age(id.GetAgeMs())) {
 			continue
 		}
 		x := m.missing[k]
@@ -173,6 +170,11 @@ func (m *Machine) onIHave(from overlay.Peer, msg *messages.PlumIHave, out *overl
 			x.n++
 		}
 	}
+}
+
+// history reports whether a message of that age is of before this node came.
+func (m *Machine) history(age time.Duration) bool {
+	return m.cfg.Newcomer && age > m.now.Sub(m.born)+joining
 }
 
 // ask asks the next announcer of a message that has not come, and makes its
@@ -244,9 +246,9 @@ func (m *Machine) onGraft(from overlay.Peer, msg *messages.PlumGraft, out *overl
 		if ok {
 			m.tree(e.on.GetTree(), slot).lazy.clear(slot)
 			again := e.on
-			if again.GetSpread() > 0 {
+			if old := e.age(m.now); again.GetSpread() > 0 || again.GetAgeMs() != old {
 				again = copyOf(again)
-				again.Spread = 0
+				again.Spread, again.AgeMs = 0, old
 			}
 			out.Send(from, again)
 		}

@@ -2,7 +2,9 @@ package plumtree
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
+	"time"
 
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
@@ -109,19 +111,20 @@ func (s *store) orphan(slot int) {
 	}
 }
 
-// ids names what is kept, oldest first: what came before a moment, and the rest.
-func (s *store) ids(moment overlay.Time) (old, young []*messages.PlumID) {
+// age is how old a message is now, on the wire.
+func (e *entry) age(now overlay.Time) uint32 {
+	return uint32(min(int64(e.on.GetAgeMs())+int64(now.Sub(e.at)/time.Millisecond), math.MaxUint32))
+}
+
+// ids names what is kept, oldest first.
+func (s *store) ids(now overlay.Time) []*messages.PlumID {
 	ids := make([]*messages.PlumID, 0, s.len())
-	n := 0
 	for i := s.first; i != s.next; i++ {
 		e := &s.ring[i%uint64(len(s.ring))]
 		on := e.on
-		if e.at < moment {
-			n++
-		}
-		ids = append(ids, &messages.PlumID{Origin: on.GetOrigin(), Incarnation: on.GetIncarnation(), Seq: on.GetSeq(), Hops: on.GetHops()})
+		ids = append(ids, &messages.PlumID{Origin: on.GetOrigin(), Incarnation: on.GetIncarnation(), Seq: on.GetSeq(), Hops: on.GetHops(), AgeMs: e.age(now)})
 	}
-	return ids[:n], ids[n:]
+	return ids
 }
 
 func (s *store) check(most, bytes int) error {
