@@ -75,7 +75,7 @@ func TestP11AckedAcrossLosses(t *testing.T) {
 		twin.spawn(t, w.n[5], "twin")
 		onChannel := w.n[2].PID("n5", "acked", maquis.WithChannel("orders"))
 		onTwin := w.n[2].PID("n5", "twin", maquis.WithAck())
-		end := w.breakLinks(w.n[2], 250*time.Millisecond)
+		end := w.breakLinks(w.n[2], 100*time.Millisecond)
 		const count = 400
 		var want []string
 		for i := range count {
