@@ -107,13 +107,17 @@ func start(t testing.TB, name string, tr transport.Transport, mode handshake.Mod
 
 func (n *node) connect(to *node) *channelmgr.Session {
 	n.t.Helper()
+	n.connectTo(to)
 	self := to.reg.Self()
-	n.system.Root.Send(managerOf(n), &messages.Connect{Owner: "test", Peer: &messages.NodeRef{Addr: self.Addr}})
 	require.Eventually(n.t, func() bool {
 		s := n.reg.Session(self.Name)
 		return s != nil && s.Linked()
 	}, 10*time.Second, time.Millisecond)
 	return n.reg.Session(self.Name)
+}
+
+func (n *node) connectTo(to *node) {
+	n.system.Root.Send(managerOf(n), &messages.Connect{Owner: "test", Peer: &messages.NodeRef{Addr: to.reg.Self().Addr}})
 }
 
 func managerOf(n *node) *actor.PID { return n.reg.Manager() }

@@ -47,6 +47,7 @@ type circuitConn struct {
 	mu     sync.Mutex
 	trial  bool // until its handshake is done it is given up rather than search a way
 	lost   bool // a segment found no way
+	direct bool // the peer's last segment came over a link of its own
 	end    *circuit.End
 	timer  *time.Timer
 	closed bool
@@ -296,13 +297,14 @@ func (c *circuitConn) send(s circuit.Segment) {
 	c.lost = !c.r.relay(frame.Relay{
 		Control: c.control, Hops: 1, Circuit: c.id, Flags: s.Flags, Window: s.Window, Number: s.Number, Ack: s.Ack, More: s.More,
 		From: c.r.Self(), To: c.peer, Body: s.Body,
-	})
+	}, c.direct || c.end.Stuck())
 }
 
 // receive takes a segment. The body is copied: it is a view of a link's buffer.
-func (c *circuitConn) receive(m frame.Relay) {
+func (c *circuitConn) receive(m frame.Relay, direct bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.direct = direct
 	c.moved += len(m.Body)
 	c.heard = c.now()
 	room := c.end.Room()

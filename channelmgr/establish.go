@@ -327,6 +327,9 @@ func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) 
 	}
 	if why == "" {
 		l.s, l.since, l.previous = s, r.now(), old
+		if l.control {
+			l.previous, s.behind = cmp.Or(old, s.behind), nil
+		}
 		l.done, l.finished = make(chan struct{}), make(chan struct{})
 		now := int64(r.now())
 		l.lastRead.Store(now)

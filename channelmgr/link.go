@@ -34,6 +34,7 @@ type link struct {
 	stream   *handshake.Stream
 	since    time.Duration
 	previous *link // the link of the same index before this one; must be drained first
+	gate     *gate // of a control link that followed another
 	boss     atomic.Pointer[actor.PID]
 	started  atomic.Bool
 	done     chan struct{} // closed when the reader has ended
@@ -94,10 +95,11 @@ func (l *link) start() {
 func (l *link) run(tracked bool) {
 	if old := l.previous; old != nil {
 		l.previous = nil
-		if old.relayed && !l.relayed { // it ends in order; but the way that it needs may be gone
-			old.circuit.await(old.done, &l.failed, 2*l.s.r.cfg.Timing.Heartbeat, func() { old.fail(messages.ReasonSilent, nil) })
+		if l.control {
+			l.follow(old)
+		} else {
+			l.outwait(old) // what came on the old link is delivered first
 		}
-		<-old.done // what came on the old link is delivered first
 	}
 	now := int64(l.s.r.now())
 	l.lastRead.Store(now)
@@ -129,8 +131,12 @@ func (l *link) serve(rb *readBuffer, tracked bool) {
 	}
 	l.payReports()
 	l.s.drained(l)
-	close(l.done)
-	r.linkEnded(l)
+	if l.gate != nil {
+		l.leaveGate()
+	} else {
+		close(l.done)
+		r.linkEnded(l)
+	}
 	if tracked {
 		r.wg.Done()
 	}

@@ -178,6 +178,15 @@ func (l *link) frame(raw []byte) error {
 			return badFrame(messages.ReasonBadFrame, kind.String()+" on a data link")
 		}
 	}
+	if l.gate != nil && l.gate.waits(raw) {
+		return nil
+	}
+	return l.take(raw)
+}
+
+// take acts on a frame.
+func (l *link) take(raw []byte) error {
+	kind := frame.Kind(raw[4])
 	switch kind {
 	case frame.KindData:
 		return l.onData(raw)

@@ -104,13 +104,18 @@ func (r *Registry) near(k life) *Session {
 	return nil
 }
 
-// relay sends a segment of ours. It reports false if there is no way. Even when
-// a link to the peer stands it goes around: such a link takes the circuit's
-// place, and is not read before the circuit has ended.
-func (r *Registry) relay(m frame.Relay) bool {
-	s := r.around(lifeOf(m.To))
+// relay sends a segment of ours. It reports false if there is no way. When a link
+// to the peer stands, which has taken the circuit's place, the control link brings
+// its end; bulk still goes around, rather than over a link of its own, unless that
+// is in vain or the peer does not.
+func (r *Registry) relay(m frame.Relay, direct bool) bool {
+	first, other := r.around, r.near
+	if m.Control || direct {
+		first, other = other, first
+	}
+	s := first(lifeOf(m.To))
 	if s == nil {
-		s = r.near(lifeOf(m.To))
+		s = other(lifeOf(m.To))
 	}
 	if s == nil {
 		return false
@@ -189,7 +194,7 @@ func (l *link) onRelay(raw []byte) error {
 	self := r.Self()
 	if m.To.Same(self) {
 		r.showsWay(l, m)
-		r.arrived(m)
+		r.arrived(m, l.s.peer.Same(m.From))
 		return nil
 	}
 	next := r.hop(lifeOf(m.To))
@@ -216,7 +221,7 @@ func (l *link) onRelay(raw []byte) error {
 }
 
 // arrived takes a segment for this node.
-func (r *Registry) arrived(m frame.Relay) {
+func (r *Registry) arrived(m frame.Relay, direct bool) {
 	r.circuits.mu.Lock()
 	c := r.circuits.m[circuitKey{lifeOf(m.From), m.Circuit}]
 	r.circuits.mu.Unlock()
@@ -233,9 +238,9 @@ func (r *Registry) arrived(m frame.Relay) {
 		}
 	case c == nil:
 		if m.Flags&circuit.Reset == 0 {
-			r.relay(frame.Relay{Control: m.Control, Hops: 1, Circuit: m.Circuit, Flags: circuit.Reset, From: r.Self(), To: m.From})
+			r.relay(frame.Relay{Control: m.Control, Hops: 1, Circuit: m.Circuit, Flags: circuit.Reset, From: r.Self(), To: m.From}, false)
 		}
 		return
 	}
-	c.receive(m)
+	c.receive(m, direct)
 }

@@ -44,6 +44,7 @@ type Session struct {
 	pipes   map[uint8]*pipe
 	links   map[uint8]*link // data links by index
 	control *link
+	behind  *link // a control link that is gone, if not all that came on it and before it has been taken
 	in      map[string]*inbound
 	inEpoch uint64 // the peer's number for the flows in in
 	parted  bool   // in is the next session's, too: it is not changed any more
