@@ -119,7 +119,7 @@ func TestDefaultsAgree(t *testing.T) {
 		BackoffMin: timing.BackoffMin, BackoffMax: timing.BackoffMax, IdleAfter: timing.IdleAfter,
 	}, c.Links)
 	require.Equal(t, config.Limits{
-		MaxMessage: limits.MaxMessage, MaxHandshakes: limits.MaxHandshakes, MaxLinksPerPeer: limits.MaxLinksPerPeer, ControlBacklog: limits.ControlBacklog,
+		MaxMessage: limits.MaxMessage, MaxHandshakes: limits.MaxHandshakes, MaxLinksPerPeer: limits.MaxLinksPerPeer, MaxConnections: limits.MaxConnections, ControlBacklog: limits.ControlBacklog,
 		MaxAssembly: limits.MaxAssembly, DictionarySize: limits.DictionarySize, ReservedQueueLen: limits.ReservedQueueLen,
 	}, c.Limits)
 	_, port, err := net.SplitHostPort(c.Node.Listen)

@@ -30,7 +30,7 @@ func (o *options) layer(c *config.Config) {
 	c.Failure = config.Failure{Preset: o.preset, Heartbeat: t.Heartbeat, SilentAfter: t.SilentAfter}
 	c.Links = config.Links{DialTimeout: t.DialTimeout, HandshakeTimeout: t.HandshakeTimeout, WriteTimeout: t.WriteTimeout, BackoffMin: t.BackoffMin, BackoffMax: t.BackoffMax, IdleAfter: t.IdleAfter}
 	c.Limits = config.Limits{
-		MaxMessage: l.MaxMessage, MaxHandshakes: l.MaxHandshakes, MaxLinksPerPeer: l.MaxLinksPerPeer, ControlBacklog: l.ControlBacklog,
+		MaxMessage: l.MaxMessage, MaxHandshakes: l.MaxHandshakes, MaxLinksPerPeer: l.MaxLinksPerPeer, MaxConnections: l.MaxConnections, ControlBacklog: l.ControlBacklog,
 		MaxAssembly: l.MaxAssembly, DictionarySize: l.DictionarySize, ReservedQueueLen: l.ReservedQueueLen,
 	}
 	if o.routing != nil {
@@ -72,7 +72,7 @@ func (o *options) apply(c *config.Config) error {
 	t.DialTimeout, t.HandshakeTimeout, t.WriteTimeout = c.Links.DialTimeout, c.Links.HandshakeTimeout, c.Links.WriteTimeout
 	t.BackoffMin, t.BackoffMax, t.IdleAfter = c.Links.BackoffMin, c.Links.BackoffMax, c.Links.IdleAfter
 	l.MaxMessage, l.MaxHandshakes, l.MaxLinksPerPeer = c.Limits.MaxMessage, c.Limits.MaxHandshakes, c.Limits.MaxLinksPerPeer
-	l.ControlBacklog, l.MaxAssembly = c.Limits.ControlBacklog, c.Limits.MaxAssembly
+	l.MaxConnections, l.ControlBacklog, l.MaxAssembly = c.Limits.MaxConnections, c.Limits.ControlBacklog, c.Limits.MaxAssembly
 	l.DictionarySize, l.ReservedQueueLen = c.Limits.DictionarySize, c.Limits.ReservedQueueLen
 	o.routing, o.shortcuts, o.hops = nil, c.Routing.MaxShortcuts, c.Routing.MaxHops
 	if p, err := channelmgr.ParsePolicy(c.Routing.Policy); err == nil {

@@ -78,7 +78,7 @@ func (r *reload) prepare(path string) bool {
 			return false
 		}
 		r.channels = true
-	case "limits.max_message", "limits.max_links_per_peer", "limits.control_backlog", "limits.max_assembly", "limits.reserved_queue_len":
+	case "limits.max_message", "limits.max_links_per_peer", "limits.max_connections", "limits.control_backlog", "limits.max_assembly", "limits.reserved_queue_len":
 		r.limits = true
 	case "join.expected_members":
 		r.expected = true

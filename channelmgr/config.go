@@ -62,6 +62,7 @@ type Limits struct {
 	MaxMessage       int // bytes of one encoded message; 64 MiB
 	MaxHandshakes    int // handshakes in progress, both directions; 64
 	MaxLinksPerPeer  int // 64
+	MaxConnections   int // links with all peers before no more are taken, see crowded; 16384
 	ControlBacklog   int // frames of overlays waiting for their hosts, and of control frames per peer; 16384
 	MaxAssembly      int // bytes of partly received large messages per peer; 256 MiB
 	DictionarySize   int // interned types, targets and senders per link and direction; 4096 each
@@ -72,6 +73,7 @@ func (l Limits) withDefaults() Limits {
 	l.MaxMessage = cmp.Or(l.MaxMessage, 64<<20)
 	l.MaxHandshakes = cmp.Or(l.MaxHandshakes, 64)
 	l.MaxLinksPerPeer = cmp.Or(l.MaxLinksPerPeer, 64)
+	l.MaxConnections = cmp.Or(l.MaxConnections, 16384)
 	l.ControlBacklog = cmp.Or(l.ControlBacklog, 16384)
 	l.MaxAssembly = cmp.Or(l.MaxAssembly, 256<<20)
 	l.DictionarySize = cmp.Or(l.DictionarySize, 4096)

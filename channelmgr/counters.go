@@ -12,7 +12,8 @@ import (
 type counters struct {
 	received      atomic.Uint64
 	retransmitted atomic.Uint64
-	named         sync.Map // string -> *atomic.Uint64
+	connections   atomic.Int64 // links that are no circuits
+	named         sync.Map     // string -> *atomic.Uint64
 }
 
 func (c *counters) add(name string) { c.addN(name, 1) }
@@ -38,12 +39,14 @@ func (r *Registry) count(name string) { r.counters.add(name) }
 // refused_REASON (sends not accepted), rejected_REASON (messages that arrived
 // and could not be delivered), undelivered_REASON, dropped_oldest, dropped_newest, superseded, link_ended_REASON,
 // handshake_REASON (handshakes that failed), relay_dropped (frames that were to be
-// passed on over a link that is gone), and what the limits dropped.
+// passed on over a link that is gone), connections (links that are no circuits),
+// connections_full (lanes and shortcuts that were not opened since there were as
+// many as MaxConnections), and what the limits dropped.
 type Stats map[string]uint64
 
 // Stats returns the counters.
 func (r *Registry) Stats() Stats {
-	s := Stats{"received": r.counters.received.Load(), "links": uint64(r.Links()), "relayed": r.relayed.Load(), "retransmitted": r.counters.retransmitted.Load()}
+	s := Stats{"received": r.counters.received.Load(), "links": uint64(r.Links()), "connections": uint64(max(r.counters.connections.Load(), 0)), "relayed": r.relayed.Load(), "retransmitted": r.counters.retransmitted.Load()}
 	r.counters.named.Range(func(k, v any) bool {
 		s[k.(string)] = v.(*atomic.Uint64).Load()
 		return true

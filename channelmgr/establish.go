@@ -256,6 +256,9 @@ func (r *Registry) decide(h handshake.Hello, relayed bool) (handshake.Hello, han
 	if dialing && smaller {
 		return refuse(messages.ReasonDuplicate, known, "a dial from here is on its way")
 	}
+	if control && !relayed && r.crowded(0) && (s == nil || !s.Direct()) {
+		return refuse(messages.ReasonLimit, known, "this node has as many links as its limits.max_connections")
+	}
 	if s != nil {
 		old := s.linkAt(control, h.Index)
 		switch {
@@ -344,6 +347,9 @@ func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) 
 			s.links[l.index] = l
 		}
 		r.links[l.id] = l
+		if !l.relayed {
+			r.counters.connections.Add(1)
+		}
 		r.firstLink.CompareAndSwap(0, max(now, 1))
 	}
 	s.mu.Unlock()

@@ -71,11 +71,21 @@ func (c *outbound) lockBest(slot uint8) *lane {
 // first, if that is less than half of what is ahead on a lane; nil if there is
 // none. The lane's pipe is locked; another that is locked, too, is in use.
 func (c *outbound) emptiest(ln *lane) (best *lane) {
-	least := ln.ahead()/2 + 1
+	least, opening := ln.ahead()/2+1, 0 // lanes whose links are being opened
+	if ln.pipe.link == nil {
+		opening++
+	}
 	for i := range min(int(c.count.Load()), ln.spec.Lanes) {
 		to := c.lanes[i]
 		if to.pipe == ln.pipe || !to.pipe.mu.TryLock() {
 			continue
+		}
+		if to.pipe.link == nil && to.pending() {
+			opening++
+		} else if to.pipe.link == nil && ln.pipe.s.r.crowded(opening) {
+			to.pipe.mu.Unlock()
+			ln.pipe.s.r.count("connections_full")
+			break // nor is another opened
 		}
 		if n := to.ahead(); n < least {
 			best, least = to, n

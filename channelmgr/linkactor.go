@@ -110,6 +110,9 @@ func (r *Registry) linkEnded(l *link) {
 	r.mu.Lock()
 	s.mu.Lock()
 	delete(r.links, l.id)
+	if !l.relayed {
+		r.counters.connections.Add(-1)
+	}
 	if l.control {
 		if s.control == l {
 			s.control = nil

@@ -24,8 +24,11 @@ func (m *manager) reach(s *Session) {
 	if m.r.cfg.Routing == Adaptive {
 		// To search a way takes a broadcast, a fraction of a millisecond of every
 		// member's time; a dial takes some milliseconds of two.
-		relay = m.r.hop(k) != nil || len(m.shortcuts()) >= m.r.cfg.Shortcuts && !m.yield()
+		relay = m.r.hop(k) != nil || m.full() && !m.yield()
 		trial = relay && m.r.hop(k) != nil
+	}
+	if m.r.cfg.Routing == DirectFirst && m.r.crowded(0) {
+		relay = !m.yield()
 	}
 	if m.failures[dataLink{life: k, control: true}] > 0 {
 		relay, trial = !m.relayed[k], false
@@ -88,7 +91,7 @@ func (m *manager) shorten() {
 		if c.took() < hotBytes {
 			continue
 		}
-		if s := m.r.lifeSession(lifeOf(c.peer)); s != nil && s.Linked() && !s.Direct() && len(m.shortcuts()) < m.r.cfg.Shortcuts {
+		if s := m.r.lifeSession(lifeOf(c.peer)); s != nil && s.Linked() && !s.Direct() && !m.full() {
 			m.connect(s.peer, lanes)
 		}
 	}
@@ -104,6 +107,24 @@ func (m *manager) shortcuts() []*Session {
 		}
 	}
 	return list
+}
+
+// crowded reports whether there are, with others that are being opened, as many
+// links as this node is to have. Then it
+// opens no lane and no shortcut, refuses who has no link with it yet, and closes
+// shortcuts that have been quiet. Whom its own overlays want it dials all the same,
+// and a channel's first link is always opened: without it a session carries nothing.
+func (r *Registry) crowded(opening int) bool {
+	return r.counters.connections.Load()+int64(opening) >= int64(r.limits().MaxConnections)
+}
+
+// full reports whether no shortcut may be opened besides those that there are.
+func (m *manager) full() bool {
+	if m.r.crowded(0) {
+		m.r.count("connections_full")
+		return true
+	}
+	return len(m.shortcuts()) >= m.r.cfg.Shortcuts
 }
 
 // yieldAfter is how long a shortcut must have been quiet to give way to

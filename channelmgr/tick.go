@@ -26,6 +26,9 @@ func (m *manager) onTick() {
 	m.measure()
 	m.shorten()
 	m.forget()
+	if r.crowded(0) {
+		m.yield() // perhaps to one who was refused
+	}
 	for _, s := range r.allSessions() {
 		for _, l := range s.allLinks() {
 			read, wrote := time.Duration(l.lastRead.Load()), time.Duration(l.lastWrite.Load())

@@ -93,7 +93,7 @@ type Channel struct {
 
 // Limits are bounds of the link layer.
 type Limits struct {
-	MaxMessage, MaxHandshakes, MaxLinksPerPeer, ControlBacklog, MaxAssembly, DictionarySize, ReservedQueueLen int
+	MaxMessage, MaxHandshakes, MaxLinksPerPeer, MaxConnections, ControlBacklog, MaxAssembly, DictionarySize, ReservedQueueLen int
 }
 
 // newConfig makes an empty layer.

@@ -64,11 +64,11 @@ func (c *Config) schema() []key {
 			size("max_message", &c.Limits.MaxMessage, "of one encoded message").isLive(),
 			whole("max_handshakes", &c.Limits.MaxHandshakes, 1, most, "in progress at once"),
 			whole("max_links_per_peer", &c.Limits.MaxLinksPerPeer, 1, most, "links with one peer").isLive(),
+			whole("max_connections", &c.Limits.MaxConnections, 1, most, "links with all peers: with so many no lane and no shortcut is opened, and who has no link yet is refused").isLive(),
 			whole("control_backlog", &c.Limits.ControlBacklog, 1, most, "frames that wait for the overlays, and for each peer").isLive(),
 			size("max_assembly", &c.Limits.MaxAssembly, "of partly received large messages of one peer").isLive(),
 			whole("dictionary_size", &c.Limits.DictionarySize, 1, most, "types, targets and senders remembered by a link and direction"),
 			whole("reserved_queue_len", &c.Limits.ReservedQueueLen, 1, most, "room in a lane for the runtime's messages beyond the channel's bound").isLive(),
-			later("max_connections", "links with all peers"),
 		),
 		later("http", "addresses of probes and of administration"),
 	}, c.libcluster()...)
