@@ -116,6 +116,9 @@ func (c Config) Validate() error {
 	need(c.Transport != nil, "Transport is missing")
 	need(c.Types != nil, "Types is missing")
 	need(len(c.Channels) <= MaxChannels, fmt.Sprintf("Channels has %d entries; at most %d are allowed", len(c.Channels), MaxChannels))
+	t := c.Timing.withDefaults()
+	need(t.SilentAfter >= 2*t.Heartbeat, fmt.Sprintf("Timing.SilentAfter is %v; use %v or more, twice the Heartbeat: a link at rest would end", t.SilentAfter, 2*t.Heartbeat))
+	need(t.BackoffMax >= t.BackoffMin, fmt.Sprintf("Timing.BackoffMax is %v; use BackoffMin (%v) or more", t.BackoffMax, t.BackoffMin))
 	seen := map[string]bool{}
 	for _, ch := range c.Channels {
 		if err := ch.Validate(); err != nil {

@@ -141,7 +141,7 @@ func (n *Node) start() {
 	opts := []maquis.Option{
 		maquis.WithProfile("test"), maquis.WithName(n.name), maquis.WithLogger(slog.New(slog.DiscardHandler)),
 		maquis.WithTransport(c.faults.Node(n.name, c.over)), maquis.WithIntercept(c.judge),
-		maquis.WithTiming(channelmgr.Timing{SilentAfter: 2 * time.Second, DialTimeout: time.Second}),
+		maquis.WithTiming(channelmgr.Timing{Heartbeat: time.Second, SilentAfter: 2 * time.Second, DialTimeout: time.Second}),
 	}
 	if c.real {
 		opts = append(opts, maquis.WithSecret("actorstest: a secret on loopback"))

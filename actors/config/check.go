@@ -151,10 +151,21 @@ func (c *Config) together(missing Origin) []Problem {
 	if len(c.Node.Advertise) > 1 && slices.Contains(c.Node.Advertise, auto) {
 		bad("node.advertise", "auto stands beside addresses; keep the one or the other")
 	}
-	if c.Links.BackoffMax < c.Links.BackoffMin {
-		bad("links.backoff_max", "the longest pause is shorter than the first, links.backoff_min")
+	if f := c.Failure; f.SilentAfter < 2*f.Heartbeat {
+		bad(c.latest("failure.silent_after", "failure.heartbeat"), "a link at rest would end: heartbeats come every "+f.Heartbeat.String()+", and one is taken for dead after "+f.SilentAfter.String()+"; let silent_after be twice the heartbeat or more")
+	}
+	if l := c.Links; l.BackoffMax < l.BackoffMin {
+		bad(c.latest("links.backoff_max", "links.backoff_min"), "the longest pause, backoff_max, is "+l.BackoffMax.String()+", shorter than the first, backoff_min, of "+l.BackoffMin.String())
 	}
 	return list
+}
+
+// latest is which of two paths was set in the later layer; the first if in the same.
+func (c *Config) latest(path, other string) string {
+	if c.origins[path].Source < c.origins[other].Source {
+		return other
+	}
+	return path
 }
 
 func listed(words []string) string {
