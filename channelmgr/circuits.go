@@ -50,11 +50,33 @@ type circuitConn struct {
 	direct bool // the peer's last segment came over a link of its own
 	end    *circuit.End
 	timer  *time.Timer
+	armed  overlay.Time // when the timer fires next
 	closed bool
 	linger overlay.Time
 	moved  int          // bytes since the last look
 	heard  overlay.Time // the last segment of the peer's
 	rd, wr waiter
+}
+
+// circuitMemory is where circuits keep their bytes: blocks of one size, pooled, and
+// what is small by itself.
+type circuitMemory struct{}
+
+var circuitBlocks = sync.Pool{New: func() any { return new([circuit.MaxBody]byte) }}
+
+// Get implements circuit.Memory.
+func (circuitMemory) Get(size int) []byte {
+	if size <= 2<<10 {
+		return make([]byte, 0, size)
+	}
+	return circuitBlocks.Get().(*[circuit.MaxBody]byte)[:0]
+}
+
+// Put implements circuit.Memory.
+func (circuitMemory) Put(b []byte) {
+	if cap(b) == circuit.MaxBody {
+		circuitBlocks.Put((*[circuit.MaxBody]byte)(b[:circuit.MaxBody]))
+	}
 }
 
 // waiter is who waits for one direction of a connection.
@@ -89,7 +111,7 @@ func (r *Registry) dialCircuit(peer overlay.Peer, control, trial bool) (*circuit
 }
 
 func (r *Registry) addCircuit(peer overlay.Peer, id uint64, control, dialer bool) (*circuitConn, error) {
-	c := &circuitConn{r: r, peer: peer, id: id, control: control, end: circuit.New(dialer), linger: overlay.Never}
+	c := &circuitConn{r: r, peer: peer, id: id, control: control, end: circuit.New(dialer, circuitMemory{}), armed: overlay.Never, linger: overlay.Never}
 	c.rd.news, c.wr.news = make(chan struct{}, 1), make(chan struct{}, 1)
 	r.circuits.mu.Lock()
 	defer r.circuits.mu.Unlock()
@@ -143,9 +165,15 @@ func (c *circuitConn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *circuitConn) Write(p []byte) (int, error) {
-	for total := 0; ; {
-		n, err := c.TryWrite(p[total:])
-		if total += n; err != nil || total == len(p) {
+	n, err := c.Gather(&net.Buffers{p})
+	return int(n), err
+}
+
+// Gather writes many buffers, in segments that are as large as they can be.
+func (c *circuitConn) Gather(bufs *net.Buffers) (int64, error) {
+	for total := int64(0); ; {
+		n, err := c.tryGather(bufs)
+		if total += n; err != nil || len(*bufs) == 0 {
 			return total, err
 		}
 		c.mu.Lock()
@@ -159,6 +187,12 @@ func (c *circuitConn) Write(p []byte) (int, error) {
 
 // TryWrite implements transport.TryWriter.
 func (c *circuitConn) TryWrite(p []byte) (int, error) {
+	n, err := c.tryGather(&net.Buffers{p})
+	return int(n), err
+}
+
+// tryGather writes what there is room for, and takes it off bufs.
+func (c *circuitConn) tryGather(bufs *net.Buffers) (total int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -167,9 +201,17 @@ func (c *circuitConn) TryWrite(p []byte) (int, error) {
 	case c.end.Dead():
 		return 0, syscall.ECONNRESET
 	}
-	n := c.end.Write(p)
+	for left := *bufs; len(left) > 0; left = *bufs {
+		n := c.end.Write(left[0])
+		total += int64(n)
+		if n < len(left[0]) {
+			left[0] = left[0][n:]
+			break
+		}
+		*bufs = left[1:]
+	}
 	c.pump()
-	return n, nil
+	return total, nil
 }
 
 // wait waits for news or the deadline.
@@ -270,21 +312,25 @@ func (c *circuitConn) pump() {
 		}
 		due = min(due, c.linger)
 	}
+	// A timer that fires too early sets itself anew: cheaper than to set it for each
+	// segment.
 	switch {
-	case due == overlay.Never:
-		if c.timer != nil {
-			c.timer.Stop()
-		}
+	case due == overlay.Never && c.armed != overlay.Never:
+		c.timer.Stop()
+	case due >= c.armed:
+		return
 	case c.timer == nil:
 		c.timer = time.AfterFunc(due.Sub(now), c.fired)
 	default:
 		c.timer.Reset(due.Sub(now))
 	}
+	c.armed = due
 }
 
 func (c *circuitConn) fired() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.armed = overlay.Never
 	if c.r.ctx.Err() != nil {
 		c.end.Kill()
 	}
@@ -300,7 +346,7 @@ func (c *circuitConn) send(s circuit.Segment) {
 	}, c.direct || c.end.Stuck())
 }
 
-// receive takes a segment. The body is copied: it is a view of a link's buffer.
+// receive takes a segment, whose body is a view of a link's buffer.
 func (c *circuitConn) receive(m frame.Relay, direct bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -308,11 +354,8 @@ func (c *circuitConn) receive(m frame.Relay, direct bool) {
 	c.moved += len(m.Body)
 	c.heard = c.now()
 	room := c.end.Room()
-	s := circuit.Segment{Flags: m.Flags, Number: m.Number, Ack: m.Ack, More: m.More, Window: m.Window}
-	if len(m.Body) > 0 {
-		s.Body = append([]byte(nil), m.Body...)
-	}
-	if c.end.Receive(c.now(), s) {
+	s := circuit.Segment{Flags: m.Flags, Number: m.Number, Ack: m.Ack, More: m.More, Window: m.Window, Body: m.Body}
+	if c.end.Receive(c.heard, s) {
 		c.rd.wake()
 	}
 	c.pump()

@@ -20,13 +20,17 @@ import (
 
 // Bounds, our choice.
 const (
-	MaxBody       = 32 << 10  // of a segment
-	sendBuffer    = 1 << 20   // taken by Write and not acknowledged
-	receiveBuffer = 1 << 20   // not read yet
+	MaxBody       = 32 << 10      // of a segment
+	fullBody      = MaxBody - 256 // of ours: with its frame's head it takes two TLS records, no third
+	smallBody     = 1 << 10       // below, what is first in a queue gets less than a whole block
+	sendBuffer    = 1 << 20       // taken by Write and not acknowledged
+	receiveBuffer = 1 << 20       // not read yet
+	roomFrom      = sendBuffer / 4
 	firstWindow   = 256 << 10 // of congestion, and of the peer before it said
 	leastWindow   = 2 * MaxBody
 	mostWindow    = 4 << 20
 	maxEarly      = 4096 // numbers beyond a gap
+	maxOwed       = 32   // segments that one acknowledgement is for
 
 	firstTimeout = 500 * time.Millisecond
 	leastTimeout = 100 * time.Millisecond
@@ -50,7 +54,17 @@ type Segment struct {
 	Ack    uint64 // all lower numbers have arrived
 	More   uint64 // bit i: Ack+1+i has arrived
 	Window uint32 // bytes that the receiver has room for beyond Ack
-	Body   []byte // immutable
+	Body   []byte // a view: who keeps it copies it
+}
+
+// Memory is where an end keeps what is not sent, acknowledged or read. It is
+// called with the end's calls.
+type Memory interface {
+	// Get returns an empty slice with a capacity of at least size bytes; size is
+	// at most MaxBody.
+	Get(size int) []byte
+	// Put takes a slice of Get back, once; the end does not refer to it any more.
+	Put(b []byte)
 }
 
 // sent is a segment that is not acknowledged.
@@ -73,6 +87,8 @@ type early struct {
 
 // End is one end of a circuit. Make it with New.
 type End struct {
+	memory Memory
+
 	// Sending.
 	next     uint64
 	out      []sent
@@ -90,16 +106,19 @@ type End struct {
 	rttvar   time.Duration
 	timeout  time.Duration
 	progress overlay.Time // of the last acknowledgement, or of the first send after
+	lossy    bool         // some of out may be lost
 
 	// Receiving.
 	arrived uint64
 	beyond  []early
 	held    int // bytes beyond a gap
 	ready   [][]byte
+	at      int // read of the first
 	unread  int
 	fin     bool
 	deaf    bool // nobody reads
 	owed    int  // segments since the last acknowledgement
+	owes    int  // their bytes
 	due     overlay.Time
 	told    int // the window as last told
 
@@ -107,8 +126,8 @@ type End struct {
 }
 
 // New makes an end. The dialer's first segment opens the circuit.
-func New(dialer bool) *End {
-	return &End{next: 1, opening: dialer, window: firstWindow, cwnd: firstWindow, thresh: mostWindow, timeout: firstTimeout, due: overlay.Never, told: firstWindow}
+func New(dialer bool, memory Memory) *End {
+	return &End{memory: memory, next: 1, opening: dialer, window: firstWindow, cwnd: firstWindow, thresh: mostWindow, timeout: firstTimeout, due: overlay.Never, told: firstWindow}
 }
 
 // Write takes bytes to be sent and returns how many: fewer than all when the
@@ -118,36 +137,63 @@ func (e *End) Write(p []byte) int {
 		return 0
 	}
 	n := min(len(p), max(sendBuffer-e.wait-e.flight, 0))
-	for rest := p[:n]; len(rest) > 0; {
-		if k := len(e.waiting) - 1; k >= 0 && len(e.waiting[k])+len(rest) <= cap(e.waiting[k]) {
-			e.waiting[k] = append(e.waiting[k], rest...)
-			break
-		}
-		size := min(len(rest), MaxBody)
-		room := MaxBody
-		if len(rest) < 1024 && len(e.waiting) == 0 {
-			room = 2 * len(rest)
-		}
-		e.waiting = append(e.waiting, append(make([]byte, 0, max(room, size)), rest[:size]...))
-		rest = rest[size:]
-	}
+	e.waiting = e.put(e.waiting, p[:n], fullBody)
 	e.wait += n
 	return n
 }
 
-// Room reports whether Write would take something.
-func (e *End) Room() bool { return e.wait+e.flight < sendBuffer }
+// put appends bytes to the last of some blocks, each of up to limit bytes, and to
+// more.
+func (e *End) put(blocks [][]byte, p []byte, limit int) [][]byte {
+	for len(p) > 0 {
+		k := len(blocks) - 1
+		if k < 0 || len(blocks[k]) >= min(cap(blocks[k]), limit) {
+			size := limit
+			if k < 0 && len(p) < smallBody {
+				size = 2 * len(p)
+			}
+			blocks = append(blocks, e.memory.Get(size))
+			k++
+		}
+		n := min(len(p), min(cap(blocks[k]), limit)-len(blocks[k]))
+		blocks[k] = append(blocks[k], p[:n]...)
+		p = p[n:]
+	}
+	return blocks
+}
+
+// drop gives blocks back.
+func (e *End) drop(blocks [][]byte) {
+	for _, b := range blocks {
+		e.memory.Put(b)
+	}
+}
+
+// die ends the circuit. What has arrived can still be read.
+func (e *End) die() {
+	e.dead = true
+	e.drop(e.waiting)
+	for _, x := range e.out {
+		if x.body != nil {
+			e.memory.Put(x.body)
+		}
+	}
+	e.waiting, e.wait, e.out, e.flight, e.beyond, e.held = nil, 0, nil, 0, nil, 0
+}
+
+// Room reports whether Write would take a good deal: it is worth to go on.
+func (e *End) Room() bool { return e.wait+e.flight <= sendBuffer-roomFrom }
 
 // Read moves bytes that have arrived in order to p. It reports the end of the
 // stream once all before it was read.
 func (e *End) Read(p []byte) (n int, end bool) {
 	for n < len(p) && len(e.ready) > 0 {
-		k := copy(p[n:], e.ready[0])
-		if n += k; k == len(e.ready[0]) {
-			e.ready[0] = nil
+		k := copy(p[n:], e.ready[0][e.at:])
+		n += k
+		if e.at += k; e.at == len(e.ready[0]) {
+			e.memory.Put(e.ready[0])
+			e.ready[0], e.at = nil, 0
 			e.ready = e.ready[1:]
-		} else {
-			e.ready[0] = e.ready[0][k:]
 		}
 	}
 	e.unread -= n
@@ -165,7 +211,8 @@ func (e *End) Close() { e.closing = true }
 
 // Deafen drops what has arrived and what will.
 func (e *End) Deafen() {
-	e.deaf, e.ready = true, nil
+	e.drop(e.ready)
+	e.deaf, e.ready, e.at = true, nil, 0
 	if e.unread > 0 {
 		e.unread = 0
 		e.owed, e.due = e.owed+1, 0
@@ -179,7 +226,7 @@ func (e *End) Flushed() bool { return e.closed && len(e.out) == 0 || e.dead }
 func (e *End) Dead() bool { return e.dead }
 
 // Kill ends the circuit.
-func (e *End) Kill() { e.dead = true }
+func (e *End) Kill() { e.die() }
 
 func (e *End) free() int { return max(receiveBuffer-e.unread-e.held, 0) }
 
@@ -195,6 +242,7 @@ func (e *End) Again() {
 	for i := range e.out {
 		e.out[i].lost = !e.out[i].have
 	}
+	e.lossy = true
 	e.timeout = firstTimeout
 	if e.srtt > 0 {
 		e.timeout = e.rto()
@@ -204,8 +252,11 @@ func (e *End) Again() {
 // Receive takes a segment. It reports whether there may be something to read,
 // room to write, or an end.
 func (e *End) Receive(now overlay.Time, s Segment) (news bool) {
+	if e.dead {
+		return false
+	}
 	if s.Flags&Reset != 0 {
-		e.dead = true
+		e.die()
 		return true
 	}
 	news = e.acknowledged(now, s)
@@ -213,6 +264,7 @@ func (e *End) Receive(now overlay.Time, s Segment) (news bool) {
 		return news
 	}
 	e.owed++
+	e.owes += len(s.Body)
 	if e.due == overlay.Never {
 		e.due = now.Add(ackDelay)
 	}
@@ -226,7 +278,7 @@ func (e *End) Receive(now overlay.Time, s Segment) (news bool) {
 		e.due = now // a gap
 		i, have := slices.BinarySearchFunc(e.beyond, s.Number, func(x early, n uint64) int { return int(int64(x.number - n)) })
 		if !have {
-			e.beyond = slices.Insert(e.beyond, i, early{s.Number, s.Flags, s.Body})
+			e.beyond = slices.Insert(e.beyond, i, early{s.Number, s.Flags, append([]byte(nil), s.Body...)})
 			e.held += len(s.Body)
 		}
 		return news
@@ -238,7 +290,7 @@ func (e *End) Receive(now overlay.Time, s Segment) (news bool) {
 		e.held -= len(x.body)
 		e.take(x.flags, x.body)
 	}
-	if e.owed >= 2 {
+	if e.owes > 3*fullBody || e.owed >= maxOwed {
 		e.due = now
 	}
 	return true
@@ -248,7 +300,7 @@ func (e *End) Receive(now overlay.Time, s Segment) (news bool) {
 func (e *End) take(flags uint8, body []byte) {
 	e.arrived++
 	if len(body) > 0 && !e.fin && !e.deaf {
-		e.ready = append(e.ready, body)
+		e.ready = e.put(e.ready, body, MaxBody)
 		e.unread += len(body)
 	}
 	e.fin = e.fin || flags&Fin != 0
@@ -276,8 +328,11 @@ func (e *End) acknowledged(now overlay.Time, s Segment) (news bool) {
 		if x.have {
 			highest = max(highest, x.number)
 		}
-		if x.number >= s.Ack {
+		switch {
+		case x.number >= s.Ack:
 			rest = append(rest, x)
+		case x.body != nil:
+			e.memory.Put(x.body)
 		}
 	}
 	clear(e.out[len(rest):])
@@ -297,7 +352,7 @@ func (e *End) acknowledged(now overlay.Time, s Segment) (news bool) {
 	for i := range e.out {
 		x := &e.out[i]
 		if !x.have && !x.lost && x.number+3 <= highest && now.Sub(x.at) >= e.srtt {
-			x.lost = true
+			x.lost, e.lossy = true, true
 			if x.number >= e.recover {
 				e.recover = e.next
 				e.thresh = max(e.cwnd/2, leastWindow)
@@ -333,23 +388,24 @@ func (e *End) Take(now overlay.Time, emit func(Segment)) {
 	if i := e.oldest(); i >= 0 {
 		x := &e.out[i]
 		if now.Sub(e.progress) >= DeadAfter {
-			e.dead = true
+			e.die()
 			return
 		}
 		if now.Sub(x.at) >= e.timeout && !x.lost {
-			x.lost = true
+			x.lost, e.lossy = true, true
 			e.timeout = min(2*e.timeout, mostTimeout)
 			e.thresh = max(e.cwnd/2, leastWindow)
 			e.cwnd, e.recover = leastWindow, e.next
 		}
 	}
-	for i := range e.out {
+	for i := 0; e.lossy && i < len(e.out); i++ {
 		if x := &e.out[i]; x.lost {
 			x.lost, x.at = false, now
 			x.tries++
 			e.emit(Segment{Flags: x.flags, Number: x.number, Body: x.body}, emit)
 		}
 	}
+	e.lossy = false
 	for (len(e.waiting) > 0 || e.opening) && (e.flight == 0 || e.flight+MaxBody <= min(e.cwnd, e.window)) {
 		var body []byte
 		if len(e.waiting) > 0 {
@@ -405,7 +461,7 @@ func (e *End) emit(s Segment, emit func(Segment)) {
 	}
 	e.told = e.free()
 	s.Window = uint32(e.told)
-	e.owed, e.due = 0, overlay.Never
+	e.owed, e.owes, e.due = 0, 0, overlay.Never
 	emit(s)
 }
 

@@ -21,6 +21,8 @@ type path struct {
 	queue []packet
 	fate  func(from int) (drop, twice bool, after time.Duration)
 	sent  int
+
+	memory *memory
 }
 
 type packet struct {
@@ -30,12 +32,14 @@ type packet struct {
 }
 
 func newPath(fate func(int) (bool, bool, time.Duration)) *path {
-	return &path{ends: [2]*circuit.End{circuit.New(true), circuit.New(false)}, fate: fate}
+	m := newMemory()
+	return &path{ends: [2]*circuit.End{circuit.New(true, m), circuit.New(false, m)}, fate: fate, memory: m}
 }
 
 func (p *path) pump(i int) {
 	p.ends[i].Take(p.now, func(s circuit.Segment) {
 		p.sent++
+		s.Body = slices.Clone(s.Body) // it is a view
 		drop, twice, after := p.fate(i)
 		n := 1
 		if drop {
@@ -188,7 +192,7 @@ func TestBackPressure(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	e := circuit.New(true)
+	e := circuit.New(true, newMemory())
 	require.True(t, e.Receive(0, circuit.Segment{Flags: circuit.Reset}))
 	require.True(t, e.Dead() && e.Flushed())
 	require.Zero(t, e.Write([]byte("x")))
@@ -199,7 +203,7 @@ func TestReset(t *testing.T) {
 func FuzzReceive(f *testing.F) {
 	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e := circuit.New(false)
+		e := circuit.New(false, newMemory())
 		e.Write(make([]byte, 100_000))
 		var now overlay.Time
 		for len(data) >= 6 {
