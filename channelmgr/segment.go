@@ -68,7 +68,7 @@ type body struct {
 // is done with it: its pages, and the collections that it causes, in which small
 // messages wait. A pool is emptied by two collections, so that no huge message
 // stays in memory.
-var bodySizes = [...]int{160 << 10, 1<<20 + 64<<10, 2<<20 + 64<<10, 4<<20 + 64<<10, 8<<20 + 64<<10, 16<<20 + 64<<10}
+var bodySizes = [...]int{20 << 10, 36 << 10, 72 << 10, 160 << 10, 1<<20 + 64<<10, 2<<20 + 64<<10, 4<<20 + 64<<10, 8<<20 + 64<<10, 16<<20 + 64<<10}
 
 var bodies [len(bodySizes)]sync.Pool
 
