@@ -28,7 +28,7 @@ func (o *options) layer(c *config.Config) {
 	c.Join = config.Join{Seeds: o.seeds, ExpectedMembers: o.expected}
 	t, l := o.timing, o.limits
 	c.Failure = config.Failure{Preset: o.preset, Heartbeat: t.Heartbeat, SilentAfter: t.SilentAfter}
-	c.Links = config.Links{DialTimeout: t.DialTimeout, HandshakeTimeout: t.HandshakeTimeout, WriteTimeout: t.WriteTimeout, BackoffMin: t.BackoffMin, BackoffMax: t.BackoffMax, IdleAfter: t.IdleAfter}
+	c.Links = config.Links{DialTimeout: t.DialTimeout, HandshakeTimeout: t.HandshakeTimeout, WriteTimeout: t.WriteTimeout, BackoffMin: t.BackoffMin, BackoffMax: t.BackoffMax, IdleAfter: t.IdleAfter, ShortQueues: o.short}
 	c.Limits = config.Limits{
 		MaxMessage: l.MaxMessage, MaxHandshakes: l.MaxHandshakes, MaxLinksPerPeer: l.MaxLinksPerPeer, MaxConnections: l.MaxConnections, ControlBacklog: l.ControlBacklog,
 		MaxAssembly: l.MaxAssembly, DictionarySize: l.DictionarySize, ReservedQueueLen: l.ReservedQueueLen,
@@ -71,6 +71,7 @@ func (o *options) apply(c *config.Config) error {
 	t.Heartbeat, t.SilentAfter = c.Failure.Heartbeat, c.Failure.SilentAfter
 	t.DialTimeout, t.HandshakeTimeout, t.WriteTimeout = c.Links.DialTimeout, c.Links.HandshakeTimeout, c.Links.WriteTimeout
 	t.BackoffMin, t.BackoffMax, t.IdleAfter = c.Links.BackoffMin, c.Links.BackoffMax, c.Links.IdleAfter
+	o.short = c.Links.ShortQueues
 	l.MaxMessage, l.MaxHandshakes, l.MaxLinksPerPeer = c.Limits.MaxMessage, c.Limits.MaxHandshakes, c.Limits.MaxLinksPerPeer
 	l.MaxConnections, l.ControlBacklog, l.MaxAssembly = c.Limits.MaxConnections, c.Limits.ControlBacklog, c.Limits.MaxAssembly
 	l.DictionarySize, l.ReservedQueueLen = c.Limits.DictionarySize, c.Limits.ReservedQueueLen

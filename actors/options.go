@@ -57,6 +57,7 @@ type options struct {
 	transport transport.Transport
 	timing    channelmgr.Timing
 	limits    channelmgr.Limits
+	short     bool // queues
 	intercept func(Packet) Verdict
 	logger    *slog.Logger
 }
@@ -266,6 +267,13 @@ func WithTransport(t transport.Transport) Option { return set(func(o *options) {
 
 // WithTiming sets durations of the link layer.
 func WithTiming(t channelmgr.Timing) Option { return set(func(o *options) { o.timing = t }) }
+
+// WithShortQueues has bulk to other hosts that fills a line leave its queue short, so
+// that what is small, heartbeats too, need not wait in it: the rate of data links is
+// trimmed by some percent while their round trips are long, and no more where that
+// does not help. It is for lines that are the narrowest part; where processors are,
+// it can cost throughput. On Linux; elsewhere it does nothing.
+func WithShortQueues() Option { return set(func(o *options) { o.short = true }) }
 
 // WithLimits sets bounds of the link layer.
 func WithLimits(l channelmgr.Limits) Option { return set(func(o *options) { o.limits = l }) }

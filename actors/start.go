@@ -188,7 +188,7 @@ func (d *Distribution) listen(ctx context.Context) error {
 		d.registry, err = channelmgr.New(channelmgr.Config{
 			System: d.system, Self: overlay.Peer{Name: name, Incarnation: inc}, Cluster: o.cluster, Security: sec,
 			Transport: o.transport, Listen: addr, Advertise: advertise, Channels: o.channels, Overlays: peerservice.OverlayIDs(o.overlays), Rules: o.rules,
-			Types: d.types, Routing: *o.routing, Shortcuts: o.shortcuts, MaxHops: o.hops, Limits: o.limits, Timing: o.timing, Logger: o.logger,
+			Types: d.types, Routing: *o.routing, Shortcuts: o.shortcuts, MaxHops: o.hops, Limits: o.limits, Timing: o.timing, ShortQueues: o.short, Logger: o.logger,
 		})
 		if err != nil {
 			return err

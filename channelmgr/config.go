@@ -99,7 +99,10 @@ type Config struct {
 	MaxHops   int    // links that a way over relays has at most; 0 means 32
 	Limits    Limits
 	Timing    Timing
-	Logger    *slog.Logger // nil: slog.Default
+	// ShortQueues has data links to other hosts leave the queue of a line short; see
+	// package pacing.
+	ShortQueues bool
+	Logger      *slog.Logger // nil: slog.Default
 }
 
 // Validate reports everything that is missing or wrong.

@@ -41,7 +41,8 @@ func (r *Registry) count(name string) { r.counters.add(name) }
 // handshake_REASON (handshakes that failed), relay_dropped (frames that were to be
 // passed on over a link that is gone), connections (links that are no circuits),
 // connections_full (lanes and shortcuts that were not opened since there were as
-// many as MaxConnections), and what the limits dropped.
+// many as MaxConnections), trimmed (how often
+// bulk to a peer was made to leave its line's queue short), and what the limits dropped.
 type Stats map[string]uint64
 
 // Stats returns the counters.

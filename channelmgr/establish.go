@@ -375,6 +375,9 @@ func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) 
 	if !l.shy.Load() {
 		s.carry(l)
 	}
+	if !l.control && !l.relayed {
+		s.govern()
+	}
 	if orderly {
 		old.retire(rest)
 	}

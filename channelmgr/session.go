@@ -52,6 +52,7 @@ type Session struct {
 	settled bool // it is counted with its channels; with r.tally
 
 	over       atomic.Bool // ended
+	governed   atomic.Bool // see govern
 	linked     atomic.Bool
 	direct     atomic.Bool  // linked by a link of its own, not by a circuit
 	retell     atomic.Bool  // what is stable has to be told again

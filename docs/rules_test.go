@@ -49,6 +49,7 @@ channelmgr/flow: overlay messages
 channelmgr/circuit: overlay
 channelmgr/causal:
 channelmgr/catalog: messages
+channelmgr/pacing:
 channelmgr/transport:
 channelmgr/handshake: overlay messages channelmgr/transport
 channelmgr: overlay messages channelmgr/ internal/nearest
@@ -80,7 +81,7 @@ func table(text string) map[string][]string {
 // pure are the packages that hold machines: no input or output, no clock, no
 // goroutine, no lock.
 var pure = []string{"overlay", "overlay/roster", "overlay/fullmesh", "overlay/hyparview", "overlay/xbot", "overlay/scamp",
-	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "actors/group", "channelmgr/flow", "channelmgr/causal", "channelmgr/circuit", "channelmgr/catalog", "channelmgr/frame", "peerservice/route", "internal/linkemu"}
+	"overlay/clientserver", "overlay/static", "overlay/plumtree", "actors/watch", "actors/group", "channelmgr/flow", "channelmgr/causal", "channelmgr/circuit", "channelmgr/catalog", "channelmgr/frame", "channelmgr/pacing", "peerservice/route", "internal/linkemu"}
 
 type pkg struct {
 	ImportPath, Dir, Doc string

@@ -58,6 +58,7 @@ type Failure struct {
 // Links holds the other durations of the link layer.
 type Links struct {
 	DialTimeout, HandshakeTimeout, WriteTimeout, BackoffMin, BackoffMax, IdleAfter time.Duration
+	ShortQueues                                                                    bool
 }
 
 // Overlay is a membership overlay; which settings it has depends on its kind.

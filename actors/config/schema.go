@@ -49,6 +49,7 @@ func (c *Config) schema() []key {
 			span("backoff_min", &c.Links.BackoffMin, "first pause between dials that fail"),
 			span("backoff_max", &c.Links.BackoffMax, "longest pause between dials that fail"),
 			span("idle_after", &c.Links.IdleAfter, "a data link without traffic for so long is closed"),
+			toggle("short_queues", &c.Links.ShortQueues, "bulk that fills a line leaves its queue short, for what is small beside it; Linux only"),
 		),
 		entries("overlays", &c.Overlays, false, "main", "membership overlays; news and broadcasts go over the first", func(o *Overlay) *string { return &o.ID }, (*Overlay).keys),
 		later("topology", "changes of the overlay with the cluster's size"),

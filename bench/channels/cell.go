@@ -18,6 +18,7 @@ type cell struct {
 	Size   int
 	Bulk   int    `json:",omitempty"` // of beside: bytes of the large messages
 	On     string `json:",omitempty"` // of beside: their channel
+	Short  bool   `json:",omitempty"` // of beside: with short queues
 	Actors int    // of modes: nodes
 	RTT    time.Duration
 	Rate   int    // of the line, bytes a second

@@ -95,6 +95,13 @@ var (
 	stacks = []string{"protoactor", "1 lane", "16 lanes"}
 )
 
+// besides is what large messages travel on beside small ones: protoactor's one
+// stream, or channels of ours without and with short queues.
+var besides = []struct {
+	on    string
+	short bool
+}{{"protoactor", false}, {"1 lane", false}, {"16 lanes", false}, {"1 lane", true}, {"16 lanes", true}}
+
 // forSize is how long a cell with messages of a size takes: the first of many
 // large ones must have come by half of it.
 func forSize(size int, length time.Duration) time.Duration {
@@ -130,8 +137,9 @@ func cells(length time.Duration) (list []cell) {
 	}
 	for _, buffer := range buffers {
 		for _, rtt := range rtts {
-			for _, on := range []string{"protoactor", "1 lane", "16 lanes"} {
-				c := cell{Kind: "beside", Stack: "urgent", On: on, Size: 64, Bulk: 8 << 20, RTT: rtt, Rate: gigabit, Buffer: buffer, For: 5 * length}
+			for _, b := range besides {
+				on := b.on
+				c := cell{Kind: "beside", Stack: "urgent", On: on, Short: b.short, Size: 64, Bulk: 8 << 20, RTT: rtt, Rate: gigabit, Buffer: buffer, For: 5 * length}
 				if on == "protoactor" {
 					c.Stack = on
 				}
@@ -161,6 +169,9 @@ func (c cell) name() string {
 	name := fmt.Sprintf("%s %s %v %d %s", c.Kind, size(c.Size), c.RTT, c.Actors, c.Stack)
 	if c.Kind == "beside" {
 		name += fmt.Sprintf(" %s %d", c.On, c.Buffer)
+		if c.Short {
+			name += " short"
+		}
 	}
 	return name
 }

@@ -144,6 +144,9 @@ func (n *node) maquis() error {
 	if n.Cell.Kind == "beside" {
 		opts = append(opts, maquis.WithTiming(channelmgr.Timing{Heartbeat: beat}))
 	}
+	if n.Cell.Short {
+		opts = append(opts, maquis.WithShortQueues())
+	}
 	for _, o := range n.Others {
 		opts = append(opts, maquis.WithSeeds(o.Advertise))
 	}

@@ -156,20 +156,24 @@ func (r *report) windows() {
 }
 
 func (r *report) beside() {
-	r.f("\n## Control under load\n\n64 B there and back while 16 actors send 8 MiB each without a pause, on a line of 1 Gbit/s each way. Ours on a channel of high priority beside bulk on one of 1 or 16 lanes; protoactor's remote has one stream for both. " +
+	r.f("\n## Control under load\n\n64 B there and back while 16 actors send 8 MiB each without a pause, on a line of 1 Gbit/s each way. Ours on a channel of high priority beside bulk on one of 1 or 16 lanes; protoactor's remote has one stream for both. With *short queues* (`WithShortQueues`) bulk leaves the queue of the line short. " +
 		"*Bare* is a byte there and back over a TCP connection of the link's own process at the same time: what the line's buffer and the kernel alone cost. *Heartbeat* is what our control link measures itself. Times in ms.\n\n" +
 		"| round trip | buffer of the line | bulk on | bulk, MB/s | bare p50 | p99 | control p50 | p99 | round trips | heartbeat p50 | p99 | of | suspicions | processors: link, server, client |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	suspicions, seen := 0, false
 	for _, rtt := range rtts {
 		for _, buffer := range buffers {
-			for _, on := range []string{"protoactor", "1 lane", "16 lanes"} {
-				want := cell{Kind: "beside", Stack: "urgent", On: on, Size: 64, RTT: rtt, Buffer: buffer}
+			for _, b := range besides {
+				on := b.on
+				want := cell{Kind: "beside", Stack: "urgent", On: on, Short: b.short, Size: 64, RTT: rtt, Buffer: buffer}
 				if on == "protoactor" {
 					want.Stack = on
 				}
 				c, ok := r.find(want)
 				if !ok {
 					continue
+				}
+				if b.short {
+					on += ", short queues"
 				}
 				beats := fmt.Sprintf("%.2f | %.2f | %d | %d", c.BeatP50, c.BeatP99, c.Beats, c.Suspicions)
 				if on == "protoactor" {

@@ -229,5 +229,20 @@ func (s *Stream) Pace() {
 	}
 }
 
+// Gauge returns how the connection fares, if the system tells; see transport.Gauge.
+func (s *Stream) Gauge() (transport.Reading, bool) {
+	if g, ok := s.conn.(transport.Gauge); ok {
+		return g.Gauge()
+	}
+	return transport.Reading{}, false
+}
+
+// Limit bounds how many bytes a second the connection sends, if it can; 0: none.
+func (s *Stream) Limit(rate float64) {
+	if g, ok := s.conn.(transport.Gauge); ok {
+		g.Limit(rate)
+	}
+}
+
 // RemoteAddr is where the peer's end is.
 func (s *Stream) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
