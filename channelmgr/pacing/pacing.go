@@ -36,7 +36,7 @@ const (
 	settle = 5
 	// least is the part of its rate that bulk keeps, or it is given up.
 	least = 0.75
-	// keeps is the same over a longer time, of slowly steps.
+	// keeps is the same over a longer time, of slowly steps, once the queue is short.
 	keeps, slowly = 0.85, 20
 	// gain is how much more it must be without the limit, for that to have been
 	// what kept it down.
@@ -129,7 +129,7 @@ func (g *Governor) hold(now, queue, aim time.Duration) {
 	case g.stuck > patience: // it is another's queue, or none
 		g.putOff(now)
 		g.free()
-	case g.steps > settle && g.mean < least*g.whole, g.steps > slowly && g.slow < keeps*g.whole: // it does harm, or there is less to send
+	case g.steps > settle && g.mean < least*g.whole, g.steps > slowly && g.long == 0 && g.slow < keeps*g.whole: // it does harm, or there is less to send
 		g.tried, g.kept = true, g.mean
 		g.free()
 	case g.long > 0:

@@ -89,6 +89,14 @@ func TestShortQueue(t *testing.T) {
 	}
 }
 
+// A queue of seconds is drained, too, which takes a while.
+func TestBloat(t *testing.T) {
+	l := &line{rate: 1.25e6, base: 10 * time.Millisecond, buffer: 3 * 1.25e6}
+	got, queue := run(l, math.Inf(1), steady(4))
+	require.Greater(t, got, 0.85*l.rate)
+	require.Less(t, queue, 2*Target(l.base), "of three seconds")
+}
+
 // Connections come and go: the limit follows.
 func TestConnectionsComeAndGo(t *testing.T) {
 	l := &line{rate: 125e6, base: time.Millisecond, buffer: 2.5e6}
