@@ -149,6 +149,15 @@ func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) 
 	}
 }
 
+// deserted reports whether the only member that we know, whom we lost, went while we
+// were joining, and no contact is left that could tell us more: then we had found
+// each other, and it is watched as any other.
+func (m *Machine) deserted(e *entry) bool {
+	return !m.joined && !e.neighbor && len(m.vias) == 0 && !m.pending() && !slices.ContainsFunc(m.table.order, func(o *entry) bool {
+		return o != e && o.status < StatusDown && o.rec.Peer.Name != m.self.Peer.Name
+	})
+}
+
 // unaccuse ends the watch over one that answered, if not with a link. A
 // suspicion stands: only its owner refutes it.
 func (m *Machine) unaccuse(e *entry, out *overlay.Effects) {
@@ -166,6 +175,9 @@ func (m *Machine) mute() bool {
 func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 	if e.stage == stageFine || m.late(e, out) {
 		return
+	}
+	if m.deserted(e) {
+		m.joined, m.visible, m.echoes = true, true, nil
 	}
 	switch {
 	case m.mute():
