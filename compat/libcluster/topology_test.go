@@ -3,6 +3,7 @@ package libcluster
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +13,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// The resolver's own state is not to be of a synctest bubble, in which the first
+	// lookup may be.
+	_, _ = (&net.Resolver{PreferGo: true}).LookupHost(context.Background(), "localhost")
 	// protoactor's dead-letter throttle ends by itself, a second after the last
 	// dead letter.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/asynkron/protoactor-go/actor.NewDeadLetter.NewThrottle.func4.1"))

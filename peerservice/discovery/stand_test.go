@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -141,7 +140,6 @@ func rancherStand(t *testing.T) *Stand {
 // dnsStand answers on real sockets, which virtual time waits for.
 func dnsStand(t *testing.T) *Stand {
 	s := newDNSServer(t)
-	_, _ = (&net.Resolver{PreferGo: true}).LookupHost(t.Context(), "localhost") // the resolver's own state is not to be of a bubble
 	var mu sync.Mutex
 	var now []string
 	set := func(hosts []string, code dnsmessage.RCode) {
