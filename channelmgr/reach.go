@@ -110,10 +110,11 @@ func (m *manager) shortcuts() []*Session {
 }
 
 // crowded reports whether there are, with others that are being opened, as many
-// links as this node is to have. Then it
-// opens no lane and no shortcut, refuses who has no link with it yet, and closes
-// shortcuts that have been quiet. Whom its own overlays want it dials all the same,
-// and a channel's first link is always opened: without it a session carries nothing.
+// links as this node is to have. Then it opens no lane and no shortcut, refuses who
+// has no link with it yet, and closes shortcuts that have been quiet. Whom its own
+// overlays want it dials all the same, and a channel's first link is always opened:
+// without it a session carries nothing. Peers whose handshakes are under way at once,
+// MaxHandshakes at most, can go beyond it, too.
 func (r *Registry) crowded(opening int) bool {
 	return r.counters.connections.Load()+int64(opening) >= int64(r.limits().MaxConnections)
 }
