@@ -21,7 +21,8 @@ type attempt struct {
 	index   uint8
 	relayed bool // over a circuit
 	trial   bool // over a way that may be none any more: it is not worth a search
-	cancel  context.CancelFunc
+	done    chan struct{}
+	theirs  overlay.Peer // who refused it, since a link stands
 }
 
 // hello is what this node says for a link.
@@ -51,19 +52,10 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 	timing := &r.cfg.Timing
 	ctx, cancel := context.WithTimeout(r.ctx, timing.DialTimeout+timing.HandshakeTimeout)
 	defer cancel()
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return nil, &handshake.Error{Reason: messages.ReasonStopped, Err: ErrClosed}
+	if err := r.turn(ctx, a); err != nil {
+		return nil, err
 	}
-	a.cancel = cancel
-	r.attempts[a.id] = a
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		delete(r.attempts, a.id)
-		r.mu.Unlock()
-	}()
+	defer r.attempted(a)
 	select {
 	case r.handshakes <- struct{}{}:
 		defer func() { <-r.handshakes }()
@@ -95,6 +87,7 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 		he := new(handshake.Error)
 		errors.As(err, &he)
 		r.count("handshake_" + string(he.Reason))
+		a.theirs = theirs.Peer()
 		return nil, he
 	}
 	peer := theirs.Peer()
@@ -108,15 +101,16 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 	if circuit != nil {
 		circuit.settled()
 	}
-	l, why := r.register(&link{
+	fresh := &link{
 		circuit: circuit, id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known, further: further,
-	}, peer, theirs)
+	}
+	if a.peer.IsContact() {
+		fresh.contact = a.peer.Addr
+	}
+	l, why := r.register(fresh, peer, theirs)
 	if why != "" {
 		_ = st.Close()
 		return nil, &handshake.Error{Reason: why, Err: fmt.Errorf("a link to %q is not kept", peer.Name)}
-	}
-	if a.peer.IsContact() {
-		l.contact = a.peer.Addr
 	}
 	return l, nil
 }
@@ -175,9 +169,11 @@ func (r *Registry) welcome(conn net.Conn, relayed bool) {
 		sec = r.overRelays
 	}
 	further := false
+	w := &welcome{done: make(chan struct{})}
+	defer r.welcomed(w)
 	decide := func(h handshake.Hello, _ net.Addr) (handshake.Hello, handshake.Answer) {
 		further = r.lifeSession(lifeOf(h.Peer())) != nil
-		return r.decide(h, relayed)
+		return r.decide(h, relayed, w)
 	}
 	st, theirs, answer, err := handshake.Accept(ctx, conn, sec, r.cfg.Cluster, decide)
 	if theirs.Class == handshake.Look { // it was answered, and is nobody's link
@@ -210,8 +206,9 @@ func (r *Registry) welcome(conn net.Conn, relayed bool) {
 	r.adopt(l)
 }
 
-// decide is our verdict on a dialer. It takes no long lock and never blocks.
-func (r *Registry) decide(h handshake.Hello, relayed bool) (handshake.Hello, handshake.Answer) {
+// decide is our verdict on a dialer, and notes whom w welcomes. It takes no long
+// lock and never blocks.
+func (r *Registry) decide(h handshake.Hello, relayed bool, w *welcome) (handshake.Hello, handshake.Answer) {
 	control := h.Class == handshake.Control
 	mine := r.hello(control, h.Index, "")
 	refuse := func(why messages.Reason, known uint64, detail string) (handshake.Hello, handshake.Answer) {
@@ -229,11 +226,10 @@ func (r *Registry) decide(h handshake.Hello, relayed bool) (handshake.Hello, han
 	current := r.Session(h.Name)
 	s := r.lives[lifeOf(peer)]
 	smaller := self.Compare(peer) < 0
-	dialing := false
-	for _, a := range r.attempts {
-		if a.control == control && a.index == h.Index && a.relayed == relayed && (a.peer.Same(peer) || a.peer.IsContact() && a.peer.Addr == peer.Addr) {
-			dialing = true
-		}
+	dialing := r.dials(h, relayed)
+	if control && !relayed && !(dialing && smaller) {
+		w.peer, w.addrs = peer, h.Addrs
+		r.welcomes[w] = struct{}{}
 	}
 	r.mu.Unlock()
 	if blocked {
@@ -263,7 +259,7 @@ func (r *Registry) decide(h handshake.Hello, relayed bool) (handshake.Hello, han
 		old := s.linkAt(control, h.Index)
 		switch {
 		case old == nil || old.failed.Load() || old.relayed && !relayed:
-		case !old.relayed && relayed, old.dialed && smaller && r.now()-old.since < r.cfg.Timing.HandshakeTimeout:
+		case !old.relayed && relayed, old.dialed && smaller && r.young(old), control && h.Expect == "" && r.heard(old):
 			return refuse(messages.ReasonDuplicate, known, "a link stands")
 		}
 	}
@@ -325,7 +321,7 @@ func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) 
 		why = messages.ReasonDuplicate // what needs no relay stays
 	case !l.control && (s.control.relayed != l.relayed || l.relayed && l.index == relayIndex):
 		why = messages.ReasonRefused
-	case old != nil && !old.failed.Load() && old.relayed == l.relayed && fromSmaller(old) && !fromSmaller(l) && r.now()-old.since < r.cfg.Timing.HandshakeTimeout:
+	case old != nil && !old.failed.Load() && old.relayed == l.relayed && fromSmaller(old) && !fromSmaller(l) && r.young(old):
 		why = messages.ReasonDuplicate
 	}
 	if why == "" {
@@ -360,7 +356,7 @@ func (r *Registry) register(l *link, peer overlay.Peer, theirs handshake.Hello) 
 	// The one before ends in order if it lives: then all that was written on it
 	// arrives. Of two that both sides dialed at once that is true as well.
 	orderly := old != nil && !old.failed.Load() && (old.relayed && !l.relayed ||
-		!l.control && (old.leaving.Load() || old.dialed != l.dialed && r.now()-old.since < r.cfg.Timing.HandshakeTimeout))
+		!l.control && (old.leaving.Load() || old.dialed != l.dialed && r.young(old)))
 	var rest []segment
 	switch {
 	case old == nil:

@@ -14,9 +14,9 @@ import (
 // restart of the manager.
 type holds struct {
 	mu       sync.Mutex
-	up       map[life][]string          // owners told LinkUp
-	waiting  map[life]*wait             // owners that wait for a link
-	contacts map[string]map[string]bool // address -> owners that wait
+	up       map[life][]string // owners told LinkUp
+	waiting  map[life]*wait    // owners that wait for a link
+	contacts map[string]*wait  // the same, by address
 }
 
 // lanes stands among owners for the lanes of a session, which want a link while
@@ -37,7 +37,7 @@ type wait struct {
 func (h *holds) init() {
 	h.up = make(map[life][]string)
 	h.waiting = make(map[life]*wait)
-	h.contacts = make(map[string]map[string]bool)
+	h.contacts = make(map[string]*wait)
 }
 
 // give notes a hold. mu is held.
@@ -45,6 +45,28 @@ func (h *holds) give(k life, owner string) {
 	if owner != lanes && !slices.Contains(h.up[k], owner) {
 		h.up[k] = append(h.up[k], owner)
 	}
+}
+
+// await notes that an owner waits for a link to a peer. It reports whether it is the
+// first. The mutex of holds is held.
+func await[K comparable](in map[K]*wait, k K, p overlay.Peer, owner string) (fresh bool) {
+	w := in[k]
+	if fresh = w == nil; fresh {
+		w = &wait{peer: p}
+		in[k] = w
+	}
+	if !slices.Contains(w.owners, owner) {
+		w.owners = append(w.owners, owner)
+	}
+	return fresh
+}
+
+// awaited is who waits for a peer or a contact, nil if nobody does. mu is held.
+func (h *holds) awaited(p overlay.Peer) *wait {
+	if p.IsContact() {
+		return h.contacts[p.Addr]
+	}
+	return h.waiting[lifeOf(p)]
 }
 
 // dials counts the dials in progress for nobody but lanes.
@@ -99,7 +121,7 @@ func (h *holds) unanswered() []overlay.Peer {
 			list = append(list, w.peer)
 		}
 	}
-	for addr := range h.contacts {
+	for addr := range h.contacts { // in a pause between two dials as well
 		list = append(list, overlay.Peer{Addr: addr})
 	}
 	slices.SortFunc(list, overlay.Peer.Compare)

@@ -100,6 +100,7 @@ func failedReport(a *attempt, why messages.Reason, known uint64, detail string) 
 		Reason: string(why), Known: known, Detail: detail}
 	if a.peer.IsContact() {
 		m.Contact = a.peer.Addr
+		m.Peer.Name, m.Peer.Incarnation = a.theirs.Name, uint64(a.theirs.Incarnation)
 	}
 	return m
 }

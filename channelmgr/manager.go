@@ -168,13 +168,7 @@ func (m *manager) connect(peer overlay.Peer, owner string) {
 	h := &m.r.holds
 	h.mu.Lock()
 	if peer.IsContact() {
-		owners := h.contacts[peer.Addr]
-		fresh := owners == nil
-		if fresh {
-			owners = make(map[string]bool)
-			h.contacts[peer.Addr] = owners
-		}
-		owners[owner] = true
+		fresh := await(h.contacts, peer.Addr, peer, owner)
 		h.mu.Unlock()
 		if fresh {
 			m.dial(&attempt{peer: peer, control: true})
@@ -191,15 +185,7 @@ func (m *manager) connect(peer overlay.Peer, owner string) {
 			return
 		}
 	}
-	w := h.waiting[k]
-	fresh := w == nil
-	if fresh {
-		w = &wait{peer: peer}
-		h.waiting[k] = w
-	}
-	if !slices.Contains(w.owners, owner) {
-		w.owners = append(w.owners, owner)
-	}
+	fresh := await(h.waiting, k, peer, owner)
 	h.mu.Unlock()
 	if fresh {
 		m.dial(&attempt{peer: peer, control: true})
@@ -225,9 +211,9 @@ func (m *manager) onDisconnect(msg *messages.Disconnect) {
 // dial starts a link actor for an attempt.
 func (m *manager) dial(a *attempt) {
 	a.id = m.r.nextLink.Add(1)
-	if !a.peer.IsContact() && a.control && !a.relayed {
+	if a.control && !a.relayed {
 		m.r.holds.mu.Lock()
-		if w := m.r.holds.waiting[lifeOf(a.peer)]; w != nil {
+		if w := m.r.holds.awaited(a.peer); w != nil {
 			w.dial = a.id
 		}
 		m.r.holds.mu.Unlock()
@@ -281,6 +267,7 @@ func (m *manager) established(l *link) {
 	for _, o := range owners {
 		m.report(o, linkUp(l, "", !l.dialed))
 	}
+	m.contact(l.s.peer.Addr, l, "", 0) // whoever called
 	if l.contact != "" {
 		m.contact(l.contact, l, "", 0)
 	}
@@ -301,7 +288,13 @@ func (m *manager) linked(l *link) {
 func (m *manager) contact(addr string, l *link, why messages.Reason, known uint64) {
 	h := &m.r.holds
 	h.mu.Lock()
-	owners := slices.Sorted(maps.Keys(h.contacts[addr]))
+	w := h.contacts[addr]
+	if w == nil {
+		h.mu.Unlock()
+		return
+	}
+	owners := w.owners
+	slices.Sort(owners)
 	delete(h.contacts, addr)
 	if l != nil {
 		k := lifeOf(l.s.peer)
@@ -330,22 +323,19 @@ func (m *manager) onFailed(msg *messages.LinkFailed) {
 		m.unlinked(peer)
 		return
 	}
-	if msg.GetContact() != "" {
-		if why == messages.ReasonDuplicate { // the session stands already, dialed by the other side
-			for _, s := range m.r.Sessions() {
-				if l := s.linkAt(true, 0); s.Direct() && l != nil && s.peer.Addr == msg.GetContact() {
-					m.contact(msg.GetContact(), l, "", 0)
-					return
-				}
-			}
-		}
-		m.contact(msg.GetContact(), nil, why, msg.GetKnown())
-		return
+	k, contact := lifeOf(peer), msg.GetContact()
+	if contact != "" {
+		peer = overlay.Peer{Addr: contact}
 	}
-	k := lifeOf(peer)
+	if why == messages.ReasonDuplicate && contact != "" { // somebody answered
+		if l := m.r.standing(contact, k); l != nil {
+			m.contact(contact, l, "", 0)
+			return
+		}
+	}
 	h := &m.r.holds
 	h.mu.Lock()
-	w := h.waiting[k]
+	w := h.awaited(peer)
 	if w == nil || w.dial != msg.GetLink() {
 		h.mu.Unlock()
 		return
@@ -360,7 +350,7 @@ func (m *manager) onFailed(msg *messages.LinkFailed) {
 		}
 		h.mu.Unlock()
 		m.later(m.r.cfg.Timing.BackoffMin<<min(w.refusals-1, 10), &messages.LinkFailed{
-			Peer: msg.GetPeer(), Control: true, Reason: string(messages.ReasonTimeout),
+			Peer: msg.GetPeer(), Contact: contact, Control: true, Reason: string(messages.ReasonTimeout),
 		})
 		return
 	}
@@ -368,6 +358,11 @@ func (m *manager) onFailed(msg *messages.LinkFailed) {
 		peer = w.peer
 		h.mu.Unlock()
 		m.dial(&attempt{peer: peer, control: true})
+		return
+	}
+	if contact != "" {
+		h.mu.Unlock()
+		m.contact(contact, nil, why, msg.GetKnown())
 		return
 	}
 	delete(h.waiting, k)

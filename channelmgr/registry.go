@@ -91,6 +91,7 @@ type Registry struct {
 	current  map[string]*Current
 	links    map[uint64]*link
 	attempts map[uint64]*attempt
+	welcomes map[*welcome]struct{}
 	blocked  map[string]bool
 	listener net.Listener
 	closed   bool
@@ -115,8 +116,7 @@ func New(cfg Config) (*Registry, error) {
 		log:   cmp.Or(cfg.Logger, slog.Default()),
 		began: time.Now(),
 		lives: make(map[life]*Session), ending: make(map[*Session]bool), current: make(map[string]*Current),
-		links: make(map[uint64]*link), attempts: make(map[uint64]*attempt),
-		blocked: make(map[string]bool),
+		links: make(map[uint64]*link), attempts: make(map[uint64]*attempt), welcomes: make(map[*welcome]struct{}), blocked: make(map[string]bool),
 	}
 	specs := configured(cfg.Channels)
 	p, err := newPlan(specs, cfg.Rules)

@@ -86,7 +86,7 @@ func dial(conn net.Conn, sec *Security, mine Hello) (*Stream, Hello, Answer, err
 	}
 	if a.Reason != "" {
 		var theirs Hello
-		if mine.Class == Look {
+		if mine.Class == Look || a.Reason == messages.ReasonDuplicate {
 			theirs, _ = readHello(st) // not of one that refuses before it asks its rules
 		}
 		return nil, theirs, a, &Error{Reason: a.Reason, Known: a.Known, Err: fmt.Errorf("the peer refused: %s", a.Detail)}
@@ -143,7 +143,7 @@ func accept(conn net.Conn, sec *Security, cluster string, decide func(Hello, net
 	var mine Hello
 	refuse := func(a Answer, err error) (*Stream, Hello, Answer, error) {
 		out := appendAnswer(nil, a)
-		if mine.Class == Look {
+		if mine.Class == Look || a.Reason == messages.ReasonDuplicate { // who we are is news
 			out = appendHello(out, mine)
 		}
 		_, _ = st.Write(out)

@@ -1,0 +1,143 @@
+package channelmgr
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/maquis-go/maquis/channelmgr/handshake"
+	"github.com/maquis-go/maquis/messages"
+	"github.com/maquis-go/maquis/overlay"
+)
+
+// Of two control links to one peer the second breaks the first, and what was just
+// written on that is lost: a request to join, say. So handshakes with one peer go
+// one after the other, as far as this node can tell who will answer: dials wait for
+// dials to the same address and for the peer's own, and need not go on if a link
+// stands by then.
+
+// welcome is a peer's control link that is being accepted.
+type welcome struct {
+	peer  overlay.Peer
+	addrs []string
+	done  chan struct{}
+}
+
+// turn registers an attempt when it is its turn. It fails if a link stands.
+func (r *Registry) turn(ctx context.Context, a *attempt) *handshake.Error {
+	for patient := true; ; patient = false {
+		r.mu.Lock()
+		if r.closed {
+			r.mu.Unlock()
+			return &handshake.Error{Reason: messages.ReasonStopped, Err: ErrClosed}
+		}
+		rival := r.rival(a, patient)
+		if rival == nil {
+			defer r.mu.Unlock()
+			if r.stands(a) {
+				return &handshake.Error{Reason: messages.ReasonDuplicate, Err: errors.New("a link stands")}
+			}
+			a.done = make(chan struct{})
+			r.attempts[a.id] = a
+			return nil
+		}
+		r.mu.Unlock()
+		select {
+		case <-rival:
+		case <-ctx.Done():
+			return &handshake.Error{Reason: messages.ReasonTimeout, Err: ctx.Err()}
+		}
+	}
+}
+
+// rival is the end of a handshake that would give an attempt's peer a link. A peer
+// that dials again and again is waited for once. mu is held.
+func (r *Registry) rival(a *attempt, patient bool) <-chan struct{} {
+	if !a.control || a.relayed {
+		return nil
+	}
+	for _, b := range r.attempts {
+		if b.control && !b.relayed && b.peer.Addr == a.peer.Addr {
+			return b.done
+		}
+	}
+	for w := range r.welcomes {
+		if patient && (w.peer.Same(a.peer) || a.peer.IsContact() && slices.Contains(w.addrs, a.peer.Addr)) {
+			return w.done
+		}
+	}
+	return nil
+}
+
+// stands reports whether a control link to an attempt's peer stands. mu is held.
+func (r *Registry) stands(a *attempt) bool {
+	switch {
+	case !a.control || a.relayed:
+		return false
+	case !a.peer.IsContact():
+		s := r.lives[lifeOf(a.peer)]
+		return s != nil && s.Direct()
+	}
+	return r.reached(a.peer.Addr) != nil
+}
+
+// reached is the control link to the node at an address, nil if there is none. By
+// another name of it, behind which there may be several nodes, it is the one that
+// was just dialed. mu is held.
+func (r *Registry) reached(addr string) *link {
+	for _, s := range r.lives {
+		if l := s.linkAt(true, 0); l != nil && s.Direct() && (s.peer.Addr == addr || l.contact == addr && r.young(l)) {
+			return l
+		}
+	}
+	return nil
+}
+
+// standing is the control link to the node at an address, or to the one that
+// answered there.
+func (r *Registry) standing(addr string, theirs life) *link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.lives[theirs]; s != nil && s.Direct() {
+		return s.linkAt(true, 0)
+	}
+	return r.reached(addr)
+}
+
+// young: the other side may know of the link for less time than a handshake takes.
+func (r *Registry) young(l *link) bool { return r.now()-l.since < r.cfg.Timing.HandshakeTimeout }
+
+// attempted takes an attempt that has ended off the books.
+func (r *Registry) attempted(a *attempt) {
+	r.mu.Lock()
+	delete(r.attempts, a.id)
+	r.mu.Unlock()
+	close(a.done)
+}
+
+// dials reports whether a dial from here is about to give a peer the link that it
+// asks for. mu is held.
+func (r *Registry) dials(h handshake.Hello, relayed bool) bool {
+	for _, a := range r.attempts {
+		if a.control == (h.Class == handshake.Control) && a.index == h.Index && a.relayed == relayed &&
+			(a.peer.Same(h.Peer()) || a.peer.IsContact() && slices.Contains(h.Addrs, a.peer.Addr)) {
+			return true
+		}
+	}
+	return false
+}
+
+// welcomed: the handshake of a peer's link has ended.
+func (r *Registry) welcomed(w *welcome) {
+	r.mu.Lock()
+	delete(r.welcomes, w)
+	r.mu.Unlock()
+	close(w.done)
+}
+
+// heard: a link lives as far as we can tell. A peer that has called a contact need
+// not have known that it is us.
+func (r *Registry) heard(l *link) bool {
+	return r.now()-time.Duration(l.lastRead.Load()) < r.cfg.Timing.Heartbeat
+}
