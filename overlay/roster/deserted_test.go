@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/maquis-go/maquis/messages"
@@ -33,6 +34,34 @@ func TestTheOnlyContactGoes(t *testing.T) {
 			want := 0
 			if c.gone && !c.third {
 				want = 1
+			}
+			if got := told[Down](a); got != want {
+				t.Errorf("declared down %d times, not %d: %v\n%s", got, want, a.notices, a)
+			}
+		})
+	}
+}
+
+// TestAVisitorGoes that nobody is a neighbor of, on partial views: who held the
+// session that broke misses it. One that ended it in order is missed by nobody.
+func TestAVisitorGoes(t *testing.T) {
+	for why, want := range map[messages.Reason]int{messages.ReasonReset: 1, messages.ReasonSilent: 1, messages.ReasonPeerClosed: 0, messages.ReasonClosed: 0} {
+		t.Run(string(why), func(t *testing.T) {
+			m, err := New(LAN(Config{Self: recordOf(peerOf("a")), Rand: rand.New(rand.NewPCG(1, 2)), Seed: []Member{memberOf("bb", StatusAlive)}, Partial: true}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := &one{Machine: m, t: t, rejects: map[messages.Reason]int{}}
+			a.step(overlay.Start{})
+			a.joined, a.visible = true, true
+			a.step(overlay.LinkUp{Peer: peerOf("bb"), Inbound: true})
+			a.step(overlay.LinkDown{Peer: peerOf("bb"), Reason: why})
+			for range 8 {
+				if a.table.get("bb").stage == stageFine {
+					break
+				}
+				a.now = a.table.get("bb").due
+				a.step(watchOf("bb"))
 			}
 			if got := told[Down](a); got != want {
 				t.Errorf("declared down %d times, not %d: %v\n%s", got, want, a.notices, a)

@@ -149,6 +149,16 @@ func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) 
 	}
 }
 
+// parted: a session broke that we held with a member. On partial views one that has
+// not found its neighbors yet, or lost them, is missed by nobody else.
+func (m *Machine) parted(ev overlay.LinkDown, out *overlay.Effects) {
+	e := m.table.get(ev.Peer.Name)
+	broke := ev.Reason == messages.ReasonReset || ev.Reason == messages.ReasonSilent
+	if m.cfg.Partial && broke && !m.leaving && e != nil && e.rec.Peer.Same(ev.Peer) && !e.neighbor && e.status == StatusAlive && e.stage == stageFine {
+		m.watch(e, stageGrace, m.jitter(m.grace()), out)
+	}
+}
+
 // deserted reports whether the only member that we know, whom we lost, went while we
 // were joining, and no contact is left that could tell us more: then we had found
 // each other, and it is watched as any other.

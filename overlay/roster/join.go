@@ -166,6 +166,7 @@ func (m *Machine) onLinkDown(ev overlay.LinkDown, out *overlay.Effects) {
 	delete(m.visits, ev.Peer.Name)
 	out.CancelTimer(visitTimer(ev.Peer))
 	m.vias = slices.DeleteFunc(m.vias, ev.Peer.Same)
+	m.parted(ev, out)
 	for _, addr := range m.seeds() {
 		if k := m.contacts[addr]; k.peer.Same(ev.Peer) && (k.phase == phasePending || k.phase == phaseIdle && !m.joined) {
 			k.asked = true
