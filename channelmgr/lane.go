@@ -87,7 +87,7 @@ type outbound struct {
 
 // newOutbound makes the sending side of a channel, without lanes.
 func newOutbound(name string, spec ChannelSpec) *outbound {
-	c := &outbound{name: name, spec: spec, fixed: spec.Overflow == DropOldest || spec.Ordering == Monotonic}
+	c := &outbound{name: name, spec: spec, fixed: spec.fixed()}
 	if c.fixed {
 		for slot := range c.at {
 			c.at[slot].Store(uint32(slot % spec.Lanes))

@@ -70,6 +70,7 @@ const (
 
 // Defaults of a ChannelSpec's zero fields.
 const (
+	DefaultLanes         = 4 // see docs/adr/0007-lanes.md
 	DefaultMaxQueueLen   = 65536
 	DefaultMaxQueueBytes = 16 << 20
 	DefaultBlockTimeout  = 5 * time.Second
@@ -80,7 +81,7 @@ const (
 // ChannelSpec describes a named channel. The sender's spec governs.
 type ChannelSpec struct {
 	Name          string
-	Lanes         int           // ceiling of ordered streams per peer, opened when messages would wait; 0 means 1
+	Lanes         int           // ceiling of ordered streams per peer, opened when messages would wait; 0 means DefaultLanes, or 1 if Monotonic or DropOldest
 	Priority      Priority      // among lanes that share a link
 	Delivery      Delivery      // AtLeastOnce: what is not confirmed is kept and sent again; delivered once while both nodes live
 	Ordering      Ordering      // FIFO; Monotonic: of each partition key (or target) the newest message supersedes what waits, and arrives; Causal, with AtLeastOnce: see Outgoing.Label
@@ -93,10 +94,15 @@ type ChannelSpec struct {
 	Types         []string      // protobuf names that travel on it unless a send says otherwise
 }
 
+// fixed: flows stay on the lanes that they have from the start.
+func (c ChannelSpec) fixed() bool { return c.Overflow == DropOldest || c.Ordering == Monotonic }
+
 // withDefaults fills the zero fields.
 func (c ChannelSpec) withDefaults() ChannelSpec {
 	if c.Lanes == 0 {
-		c.Lanes = 1
+		if c.Lanes = DefaultLanes; c.fixed() {
+			c.Lanes = 1
+		}
 	}
 	if c.MaxQueueLen == 0 {
 		c.MaxQueueLen = DefaultMaxQueueLen

@@ -118,7 +118,7 @@ func (o *Overlay) keys() ([]key, map[string]rename) {
 func (ch *Channel) keys() ([]key, map[string]rename) {
 	return []key{
 		label("name", &ch.Name, "names the channel; data is what messages travel on unless told otherwise", short),
-		whole("lanes", &ch.Lanes, 1, 16, "ordered streams to a peer at most; unset: 1"),
+		whole("lanes", &ch.Lanes, 1, 16, "ordered streams to a peer at most; unset: 4, or 1 if monotonic or drop_oldest"),
 		word("priority", &ch.Priority, "among channels that share a link", Priorities, nil),
 		word("delivery", &ch.Delivery, "what happens to a message on a link that breaks", Deliveries, deliveryWords),
 		word("ordering", &ch.Ordering, "which messages keep their order", Orderings, map[string]string{"latest_wins": "monotonic"}),
