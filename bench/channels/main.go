@@ -92,7 +92,7 @@ var (
 	sizes  = []int{512 << 10, 8 << 20}
 	rtts   = []time.Duration{time.Millisecond, 20 * time.Millisecond}
 	actors = []int{16, 32, 64, 128}
-	stacks = []string{"protoactor", "1 lane", "16 lanes"}
+	stacks = []string{"protoactor", "default", "16 lanes"}
 )
 
 // besides is what large messages travel on beside small ones: protoactor's one
@@ -100,7 +100,7 @@ var (
 var besides = []struct {
 	on    string
 	short bool
-}{{"protoactor", false}, {"1 lane", false}, {"16 lanes", false}, {"1 lane", true}, {"16 lanes", true}}
+}{{"protoactor", false}, {"1 lane", false}, {"default", false}, {"1 lane", true}, {"default", true}}
 
 // forSize is how long a cell with messages of a size takes: the first of many
 // large ones must have come by half of it.
@@ -152,7 +152,7 @@ func cells(length time.Duration) (list []cell) {
 	}
 	for _, size := range sizes {
 		for _, rtt := range rtts {
-			for _, stack := range []string{"protoactor", "16 lanes"} {
+			for _, stack := range stacks {
 				list = append(list, cell{Kind: "kvs", Stack: stack, Size: size, RTT: rtt, Actors: kvsActors, For: forSize(size, 2*length)})
 			}
 		}

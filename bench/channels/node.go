@@ -32,6 +32,7 @@ func init() { cmap.SHARD_COUNT = 1 }
 // channels of our nodes, beside data.
 var channels = []maquis.ChannelSpec{
 	{Name: "16 lanes", Lanes: 16, MaxQueueBytes: 1 << 30},
+	{Name: "default", MaxQueueBytes: 1 << 30}, // 128 messages of 8 MiB have to wait somewhere
 	{Name: "1 lane", Lanes: 1, MaxQueueBytes: 1 << 30},
 	{Name: "urgent", Priority: maquis.High},
 	{Name: "s2", Compression: maquis.S2},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"time"
@@ -87,14 +88,14 @@ func (r *report) trio(want cell) (pa, one, many cell, ok bool) {
 	var ok1, ok2, ok3 bool
 	want.Stack = "protoactor"
 	pa, ok1 = r.find(want)
-	want.Stack = "1 lane"
+	want.Stack = "default"
 	one, ok2 = r.find(want)
 	want.Stack = "16 lanes"
 	many, ok3 = r.find(want)
 	return pa, one, many, ok1 && ok2 && ok3
 }
 
-const rowHead = "| message | round trip | actors | protoactor | ours, 1 lane | | ours, 16 lanes | | p50 of that, ms | processors: link, server, client |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+const rowHead = "| message | round trip | actors | protoactor | ours, default | | ours, 16 lanes | | p50 of that, ms | processors: link, server, client |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 
 func (r *report) row(pa, one, many cell) {
 	r.f("| %s | %v | %d | %.1f | %.1f | %s | %.1f | %s | %.1f | %s |\n", size(pa.Size), pa.RTT, pa.Actors, pa.PerS, one.PerS, times(one, pa), many.PerS, times(many, pa), many.P50, processors(many))
@@ -115,7 +116,7 @@ func (r *report) verdict(what string, reached bool, seen string) {
 
 func (r *report) matrix() {
 	r.f("## Messages of many actors\n\nEach actor sends a message to one of its own on the other node, waits for a short answer, and so on, over a line without a rate. Messages a second, and as a multiple of protoactor's.\n\n" + rowHead)
-	worst := 0.0
+	worst, worstMany := math.Inf(1), math.Inf(1)
 	for _, sz := range sizes {
 		for _, rtt := range rtts {
 			for _, n := range actors {
@@ -124,14 +125,13 @@ func (r *report) matrix() {
 					continue
 				}
 				r.row(pa, one, many)
-				if x := ratio(many, pa); worst == 0 || x < worst {
-					worst = x
-				}
+				worst, worstMany = min(worst, ratio(one, pa)), min(worstMany, ratio(many, pa))
 			}
 		}
 	}
-	if worst > 0 {
-		r.verdict("no cell of 16 lanes below protoactor's", worst >= 1, fmt.Sprintf("the lowest is %.2f", worst))
+	if !math.IsInf(worst, 1) {
+		r.verdict("no cell of the default below protoactor's", worst >= 1, fmt.Sprintf("the lowest is %.2f", worst))
+		r.verdict("no cell of 16 lanes below protoactor's", worstMany >= 1, fmt.Sprintf("the lowest is %.2f", worstMany))
 	}
 }
 
@@ -156,7 +156,7 @@ func (r *report) windows() {
 }
 
 func (r *report) beside() {
-	r.f("\n## Control under load\n\n64 B there and back while 16 actors send 8 MiB each without a pause, on a line of 1 Gbit/s each way. Ours on a channel of high priority beside bulk on one of 1 or 16 lanes; protoactor's remote has one stream for both. With *short queues* (`WithShortQueues`) bulk leaves the queue of the line short. " +
+	r.f("\n## Control under load\n\n64 B there and back while 16 actors send 8 MiB each without a pause, on a line of 1 Gbit/s each way. Ours on a channel of high priority beside bulk on one with one lane or the default's four; protoactor's remote has one stream for both. With *short queues* (`WithShortQueues`) bulk leaves the queue of the line short. " +
 		"*Bare* is a byte there and back over a TCP connection of the link's own process at the same time: what the line's buffer and the kernel alone cost. *Heartbeat* is what our control link measures itself. Times in ms.\n\n" +
 		"| round trip | buffer of the line | bulk on | bulk, MB/s | bare p50 | p99 | control p50 | p99 | round trips | heartbeat p50 | p99 | of | suspicions | processors: link, server, client |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	suspicions, seen := 0, false
@@ -210,23 +210,20 @@ func (r *report) packed() {
 
 func (r *report) kvs() {
 	r.f("\n## A key-value store on three nodes\n\nAfter the paper's: %d actors on each node read (ten times as often as they write) values of %d replicas and wait for %d; keys are from a normal distribution, a storage of %d partitions takes %v. Operations a second of all nodes.\n\n"+
-		"| value | round trip | protoactor | ours, 16 lanes | | p50 of that, ms | processors: link, nodes |\n|---|---|--:|--:|--:|--:|--:|\n", kvsActors, 3, quorum, partitions, storage)
-	worst := 0.0
+		"| value | round trip | protoactor | ours, default | | ours, 16 lanes | | p50 of default, ms | processors with it: link, nodes |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n", kvsActors, 3, quorum, partitions, storage)
+	worst := math.Inf(1)
 	for _, sz := range sizes {
 		for _, rtt := range rtts {
-			pa, ok1 := r.find(cell{Kind: "kvs", Stack: "protoactor", Size: sz, RTT: rtt, Actors: kvsActors})
-			c, ok2 := r.find(cell{Kind: "kvs", Stack: "16 lanes", Size: sz, RTT: rtt, Actors: kvsActors})
-			if !ok1 || !ok2 {
+			pa, c, many, ok := r.trio(cell{Kind: "kvs", Size: sz, RTT: rtt, Actors: kvsActors})
+			if !ok {
 				continue
 			}
-			r.f("| %s | %v | %.1f | %.1f | %s | %.1f | %s |\n", size(sz), rtt, pa.PerS, c.PerS, times(c, pa), c.P50, processors(c))
-			if x := ratio(c, pa); worst == 0 || x < worst {
-				worst = x
-			}
+			r.f("| %s | %v | %.1f | %.1f | %s | %.1f | %s | %.1f | %s |\n", size(sz), rtt, pa.PerS, c.PerS, times(c, pa), many.PerS, times(many, pa), c.P50, processors(c))
+			worst = min(worst, ratio(c, pa))
 		}
 	}
-	if worst > 0 {
-		r.verdict("key-value store: no cell below protoactor's", worst >= 1, fmt.Sprintf("the lowest is %.2f", worst))
+	if !math.IsInf(worst, 1) {
+		r.verdict("key-value store: no cell of the default below protoactor's", worst >= 1, fmt.Sprintf("the lowest is %.2f", worst))
 	}
 }
 
