@@ -44,6 +44,10 @@ parity: ## one set of actor behaviors: local, over protoactor's remote, over Maq
 mesh: ## what a full mesh of 50 nodes in one process costs
 	cd bench && $(GO) test -run Mesh -v -timeout 5m .
 
+.PHONY: connections
+connections: ## sockets of a node while 10, 30 and 100 nodes all send to all others, beside protoactor's remote; some ten minutes
+	cd bench && $(GO) test -run Connections -v -timeout 20m .
+
 .PHONY: compat
 compat: ## protoactor's grains over Maquis: its nested module's tests, some with three processes
 	cd compat/protoactor && $(GO) vet ./... && $(GO) test -timeout 5m ./...
