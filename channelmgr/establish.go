@@ -102,7 +102,7 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 		circuit.settled()
 	}
 	fresh := &link{
-		circuit: circuit, id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known, further: further,
+		circuit: circuit, id: a.id, index: a.index, control: a.control, dialed: true, relayed: a.relayed, stream: st, known: answer.Known, further: further, at: a.peer.Addr,
 	}
 	if a.peer.IsContact() {
 		fresh.contact = a.peer.Addr

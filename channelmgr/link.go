@@ -29,6 +29,7 @@ type link struct {
 	relayed  bool         // over a circuit
 	circuit  *circuitConn // that one
 	contact  string       // the address dialed for a contact
+	at       string       // the address that was dialed
 	known    uint64       // see overlay.LinkUp
 	further  bool         // there was a session with the peer's life when it was begun
 	stream   *handshake.Stream

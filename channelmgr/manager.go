@@ -267,7 +267,6 @@ func (m *manager) established(l *link) {
 	for _, o := range owners {
 		m.report(o, linkUp(l, "", !l.dialed))
 	}
-	m.contact(l.s.peer.Addr, l, "", 0) // whoever called
 	if l.contact != "" {
 		m.contact(l.contact, l, "", 0)
 	}

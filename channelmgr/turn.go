@@ -82,12 +82,12 @@ func (r *Registry) stands(a *attempt) bool {
 	return r.reached(a.peer.Addr) != nil
 }
 
-// reached is the control link to the node at an address, nil if there is none. By
-// another name of it, behind which there may be several nodes, it is the one that
-// was just dialed. mu is held.
+// reached is the control link to the node at an address, nil if there is none: one
+// that was dialed there, for a peer may claim any address. By another name of the
+// node, behind which there may be several, it is one just dialed. mu is held.
 func (r *Registry) reached(addr string) *link {
 	for _, s := range r.lives {
-		if l := s.linkAt(true, 0); l != nil && s.Direct() && (s.peer.Addr == addr || l.contact == addr && r.young(l)) {
+		if l := s.linkAt(true, 0); l != nil && s.Direct() && l.at == addr && (s.peer.Addr == addr || r.young(l)) {
 			return l
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/stretchr/testify/require"
 
+	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
 	"github.com/maquis-go/maquis/channelmgr/transport"
 	"github.com/maquis-go/maquis/messages"
@@ -100,4 +101,16 @@ func TestCallsInTurn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A member that claims a contact's address does not keep it from being called.
+func TestAClaimedAddress(t *testing.T) {
+	tcp := transport.TCP{}
+	b := start(t, "b", tcp, handshake.ModeInsecure)
+	a := start(t, "a", tcp, handshake.ModeInsecure)
+	liar := start(t, "liar", tcp, handshake.ModeInsecure, func(c *channelmgr.Config) { c.Self.Addr = b.reg.Self().Addr })
+	liar.connect(a)
+	require.Equal(t, b.reg.Self().Addr, a.reg.Session("liar").Peer().Addr, "it is believed to live there")
+	a.connectTo(b)
+	require.Eventually(t, func() bool { s := a.reg.Session("b"); return s != nil && s.Linked() }, 20*time.Second, time.Millisecond)
 }
