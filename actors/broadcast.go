@@ -30,7 +30,9 @@ type subscribers struct {
 // one included. It travels over the overlay's broadcast tree: each node passes
 // it on to a few others. The broadcasts of one node arrive in their order, each
 // at most once; a node that was cut off gets what it missed if it is back
-// within a minute, and the last 1,024 messages or 16 MiB at most.
+// within a minute, and the last 1,024 messages or 16 MiB at most. Of a node that
+// was restarted nothing of the earlier life comes after something of the later
+// one: what is late then is dropped and counted, as broadcast_past_life.
 //
 // On a channel with ordering Causal a subscriber gets them after all that
 // happened before them: what subscribers on the sending node had got on the

@@ -14,6 +14,7 @@ import (
 	"github.com/maquis-go/maquis/channelmgr/flow"
 	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
+	"github.com/maquis-go/maquis/overlay/roster"
 )
 
 // castSubject is that of the application's broadcasts on a tree.
@@ -32,6 +33,11 @@ const (
 	// comes by announcements, each of which may take some tries to be answered.
 	// Of an origin that was not heard before nothing need be missing.
 	castHold = 10 * time.Second
+	// castSettle is how long the first broadcast of a node's new life waits for
+	// those of the one before that are on their way; after that these come too
+	// late.
+	castSettle = 500 * time.Millisecond
+	castEarly  = 16 << 20 // bytes of broadcasts that wait for their life's turn
 )
 
 // Errors of Broadcast.
@@ -42,7 +48,8 @@ var (
 
 // Broadcast sends data to all members, this node included, over the broadcast
 // tree of an overlay, "" for the first. Broadcasts of one node arrive in the
-// order in which they were made, each at most once. It returns when the overlay
+// order in which they were made, each at most once; none of an earlier life of
+// the node comes after one of a later life. It returns when the overlay
 // has a place for it, and waits for that at most as long as ctx allows:
 // ErrBroadcastOverflow. Data must not be changed afterwards.
 func (s *Service) Broadcast(ctx context.Context, instance string, data []byte) error {
@@ -93,6 +100,8 @@ type casting struct {
 	// The actor's.
 	began   time.Time
 	origins map[overlay.Incarnation]*origin
+	turns   map[string]*origin // by node, the life whose broadcasts are handed on
+	early   int                // bytes that wait for their life's turn
 	ticking bool
 }
 
@@ -104,12 +113,16 @@ type origin struct {
 	begun bool   // its first piece was there, and none is missing since
 	next  uint64 // piece
 	used  time.Duration
+
+	began overlay.Time // when the first piece came
+	past  bool         // it had its turn
+	early [][]byte     // what waits for its turn
 }
 
 type castTicked struct{}
 
 func newCasting(s *Service) *casting {
-	return &casting{s: s, room: make(chan struct{}, castAhead), began: time.Now(), origins: make(map[overlay.Incarnation]*origin)}
+	return &casting{s: s, room: make(chan struct{}, castAhead), began: time.Now(), origins: make(map[overlay.Incarnation]*origin), turns: make(map[string]*origin)}
 }
 
 // Receive implements actor.Actor.
@@ -123,6 +136,7 @@ func (c *casting) Receive(ctx actor.Context) {
 		for _, o := range c.origins { // each by itself: the order plays no part
 			o.path.Expire(c.now())
 			c.pop(o)
+			c.release(o)
 		}
 		c.tick()
 	case overlay.Delivered:
@@ -176,8 +190,12 @@ func (c *casting) origin(p overlay.Peer) *origin {
 				}
 			}
 			delete(c.origins, oldest.peer.Incarnation)
+			c.drop(oldest, "broadcast_dropped")
+			if c.turns[oldest.peer.Name] == oldest {
+				delete(c.turns, oldest.peer.Name)
+			}
 		}
-		o = &origin{peer: p}
+		o = &origin{peer: p, began: c.now()}
 		c.origins[p.Incarnation] = o
 	}
 	o.used = time.Duration(c.now())
@@ -226,19 +244,82 @@ func (c *casting) piece(o *origin, p *messages.BroadcastPart) {
 	}
 }
 
+// hand hands a broadcast on when it is its life's turn.
 func (c *casting) hand(o *origin, data []byte) {
+	if c.turns[o.peer.Name] == o {
+		c.give(o, data)
+		return
+	}
+	o.early = append(o.early, data)
+	c.early += len(data)
+	c.release(o)
+}
+
+// release hands on, drops or keeps what waits for a life's turn.
+func (c *casting) release(o *origin) {
+	if len(o.early) == 0 {
+		return
+	}
+	was := c.turns[o.peer.Name]
+	switch c.turn(was, o) {
+	case flow.Held:
+		return
+	case flow.Refused:
+		c.drop(o, "broadcast_past_life")
+		return
+	}
+	if was != nil {
+		was.past = true
+	}
+	c.turns[o.peer.Name] = o
+	for _, data := range o.early {
+		c.early -= len(data)
+		c.give(o, data)
+	}
+	o.early = nil
+}
+
+func (c *casting) give(o *origin, data []byte) {
 	if c.s.cfg.OnBroadcast != nil {
 		c.s.cfg.OnBroadcast(o.peer, data)
 	}
 }
 
-// tick comes back while something waits for a piece that is missing.
+// turn says whether the turn of a life has come, was the last one's, or may yet
+// come: the roster knows which life of a node is its present one, soon.
+func (c *casting) turn(was, o *origin) flow.Verdict {
+	waited := c.now().Sub(o.began)
+	m, known := c.s.Lookup(o.peer.Name)
+	present := known && m.Peer.Same(o.peer)
+	switch {
+	case was == nil, present && (waited >= castSettle || c.early > castEarly):
+		return flow.Deliver
+	case o.past:
+		return flow.Refused
+	case present, waited < castHold && c.early <= castEarly:
+		return flow.Held
+	case known && m.Peer.Same(was.peer) && m.Status < roster.StatusDown: // older than that, or made up
+		return flow.Refused
+	}
+	return flow.Deliver
+}
+
+func (c *casting) drop(o *origin, why string) {
+	for _, data := range o.early {
+		c.early -= len(data)
+		c.s.counters.add(why)
+	}
+	o.early = nil
+}
+
+// tick comes back while something waits for a piece that is missing, or for its
+// life's turn.
 func (c *casting) tick() {
 	if c.ticking {
 		return
 	}
 	for _, o := range c.origins {
-		if _, waits := o.path.Waits(); waits {
+		if _, waits := o.path.Waits(); waits || len(o.early) > 0 {
 			c.ticking = true
 			time.AfterFunc(castTick, func() { c.s.root.Send(c.s.pids[castPart], castTicked{}) })
 			return

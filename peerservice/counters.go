@@ -26,7 +26,8 @@ func (c *counters) add(name string) uint64 {
 // unsent_OVERLAY, rejected_REASON (bad input of peers), unsupported_effects,
 // snapshots (subscribers that fell behind), carried and uncarried (messages of
 // overlays for members that are no neighbors), lifted (such ones from others),
-// broadcast_before (broadcasts of before this node came, which are not handed on).
+// broadcast_before (broadcasts of before this node came, which are not handed on),
+// broadcast_past_life (of an earlier life of a node of whose present one some were).
 func (s *Service) Stats() map[string]uint64 {
 	s.counters.mu.Lock()
 	defer s.counters.mu.Unlock()
