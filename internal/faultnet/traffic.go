@@ -107,6 +107,7 @@ func (k *calls) make(n *node, stop chan struct{}, o Order) {
 type heard struct {
 	mu   sync.Mutex
 	from map[string]*Heard
+	past map[uint64]bool // lives of which some were heard before those of a later life
 	sent uint64
 	stop chan struct{}
 }
@@ -121,9 +122,9 @@ func (h *heard) counts() (map[string]Heard, uint64) {
 	return all, h.sent
 }
 
-// props is the subscriber: numbers of one life must grow.
+// props is the subscriber: numbers of one life must grow, and no life come back.
 func (h *heard) props(n *node) *actor.Props {
-	h.from = make(map[string]*Heard)
+	h.from, h.past = make(map[string]*Heard), make(map[uint64]bool)
 	return actor.PropsFromFunc(func(c actor.Context) {
 		from, life, number, ok := parseNumbered(c.Message())
 		if !ok {
@@ -134,6 +135,12 @@ func (h *heard) props(n *node) *actor.Props {
 		x := h.from[from]
 		switch {
 		case x == nil || x.Life != life:
+			if h.past[life] {
+				n.violation("broadcast %d of %s is of life %d, after %d of life %d", number, from, life, x.Last, x.Life)
+			}
+			if x != nil {
+				h.past[x.Life] = true
+			}
 			x = &Heard{Life: life, First: number}
 			h.from[from] = x
 		case number <= x.Last:

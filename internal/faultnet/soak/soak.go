@@ -282,7 +282,7 @@ func (s *soak) finish() error {
 // cut off any more when it was made.
 func (s *soak) broadcasts(live []*faultnet.Proc) error {
 	for end := time.Now().Add(rest); ; time.Sleep(500 * time.Millisecond) {
-		missing := ""
+		var missing []string
 		stats := make(map[string]faultnet.Stats)
 		for _, p := range live {
 			st, err := p.Stats()
@@ -298,15 +298,20 @@ func (s *soak) broadcasts(live []*faultnet.Proc) error {
 			}
 			for _, q := range live {
 				if h := stats[q.Name].Broadcasts[p.Name]; h.Life != p.Life() || h.Last != stats[p.Name].Sent {
-					missing = fmt.Sprintf("the last broadcast of %s that %s has is %d of life %d, not %d of life %d", p.Name, q.Name, h.Last, h.Life, stats[p.Name].Sent, p.Life())
+					missing = append(missing, fmt.Sprintf("the last broadcast of %s that %s has is %d of life %d, not %d of life %d", p.Name, q.Name, h.Last, h.Life, stats[p.Name].Sent, p.Life()))
 				}
 			}
 		}
-		if missing == "" {
+		if len(missing) == 0 {
 			return nil
 		}
 		if time.Now().After(end) {
-			s.rep.violate("%s", missing)
+			for _, v := range missing {
+				s.rep.violate("%s", v)
+			}
+			for _, p := range live { // for whoever looks for the reason
+				s.say("%s of life %d has %d neighbors, %v", p.Name, p.Life(), stats[p.Name].Neighbors, stats[p.Name].Counters)
+			}
 			return nil
 		}
 	}
