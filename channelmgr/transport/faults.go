@@ -209,6 +209,14 @@ func (e *endpoint) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return near, nil
 }
 
+// Goroutines is how many serve the connections that were dialed through the
+// faults: five each.
+func (f *Faults) Goroutines() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return 5 * len(f.conns)
+}
+
 // faulty is a connection through the faults: the dialer has one end of a pipe
 // in memory, whose other end is pumped to and from the connection proper.
 type faulty struct {

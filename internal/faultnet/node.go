@@ -236,6 +236,8 @@ func (n *node) do(o Order) (l Line, err error) {
 		}
 	case "stats":
 		l.Stats = n.stats()
+	case "goroutines":
+		l.Detail = goroutines()
 	case "call":
 		_, err = maquis.Call[*wrapperspb.Int64Value](ctx, n.Distribution, n.PID(o.Node, "echo"), wrapperspb.Int64(1))
 	case "flow":

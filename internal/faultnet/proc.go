@@ -227,6 +227,12 @@ func (p *Proc) Stats() (Stats, error) {
 	return *l.Stats, nil
 }
 
+// Goroutines are those of the process, as runtime/pprof counts them by stack.
+func (p *Proc) Goroutines() (string, error) {
+	l, err := p.Ask(Order{Do: "goroutines"}, 10*time.Second)
+	return l.Detail, err
+}
+
 // Kill ends the process by SIGKILL and waits for its end.
 func (p *Proc) Kill() error {
 	p.c.mu.Lock()

@@ -5,6 +5,7 @@ package faultnet
 import (
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,7 +18,7 @@ func (n *node) stats() *Stats {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	s := &Stats{Goroutines: runtime.NumGoroutine(), Heap: m.HeapAlloc + m.StackInuse, Counters: n.Stats(), Neighbors: n.Health().Neighbors}
+	s := &Stats{Goroutines: runtime.NumGoroutine() - n.faults.Goroutines(), Heap: m.HeapAlloc + m.StackInuse, Counters: n.Stats(), Neighbors: n.Health().Neighbors}
 	s.Links = int(s.Counters["links"])
 	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
 		s.Files = len(fds) - 1 // that of the listing
@@ -35,4 +36,11 @@ func (n *node) stats() *Stats {
 	s.Calls = n.calls.counts()
 	s.Broadcasts, s.Sent = n.heard.counts()
 	return s
+}
+
+// goroutines are those of this process, as runtime/pprof counts them by stack.
+func goroutines() string {
+	var b strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&b, 1) // never fails
+	return b.String()
 }

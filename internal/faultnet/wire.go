@@ -78,14 +78,15 @@ type Member struct {
 
 // Stats are what a node's process uses and counts.
 type Stats struct {
-	Goroutines, Files int
-	Heap, RSS         uint64        // bytes; the heap after a collection, with stacks
-	CPU               time.Duration // since its start
-	Links, Neighbors  int
-	Counters          map[string]uint64
-	Calls             map[string]uint64 // answered, dead, unconfirmed, late, wrong
-	Broadcasts        map[string]Heard  // by origin, of its last life
-	Sent              uint64            // broadcasts of this node
+	Goroutines       int // without those of the wrapper that makes the faults
+	Files            int
+	Heap, RSS        uint64        // bytes; the heap after a collection, with stacks
+	CPU              time.Duration // since its start
+	Links, Neighbors int
+	Counters         map[string]uint64
+	Calls            map[string]uint64 // answered, dead, unconfirmed, late, wrong
+	Broadcasts       map[string]Heard  // by origin, of its last life
+	Sent             uint64            // broadcasts of this node
 }
 
 // Heard is what a subscriber has of one life of an origin.

@@ -317,6 +317,16 @@ func (s *soak) broadcasts(live []*faultnet.Proc) error {
 	}
 }
 
+// show tells what a process's goroutines are, for whoever looks for the reason.
+func (s *soak) show(name string) {
+	for _, p := range s.c.Live() {
+		if p.Name == name {
+			stacks, err := p.Goroutines()
+			s.say("%s at the end: %s %v", name, stacks, err)
+		}
+	}
+}
+
 // fits judges whether anything grows, after a warm-up of a fifth of the time.
 func (s *soak) fits() {
 	for _, name := range s.names[:steady] {
@@ -335,6 +345,7 @@ func (s *soak) fits() {
 			s.rep.Fits = append(s.rep.Fits, f)
 			if f.Grows {
 				s.rep.violate("%s: %s grow by %.0f in ten minutes, %.1f %%", f.Process, f.What, f.Per10Min, 100*f.Per10Min/f.Mean)
+				s.show(name)
 			}
 		}
 	}
