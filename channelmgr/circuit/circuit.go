@@ -74,6 +74,7 @@ type sent struct {
 	body   []byte
 	at     overlay.Time
 	tries  int
+	vain   int  // those since there is another way
 	have   bool // the peer has it, beyond a gap
 	lost   bool // to be sent again
 }
@@ -230,17 +231,17 @@ func (e *End) Kill() { e.die() }
 
 func (e *End) free() int { return max(receiveBuffer-e.unread-e.held, 0) }
 
-// Stuck reports whether something was sent three times in vain: perhaps the way
-// leads nowhere.
+// Stuck reports whether something was sent three times in vain by the way that
+// there is: perhaps it leads nowhere.
 func (e *End) Stuck() bool {
 	i := e.oldest()
-	return i >= 0 && e.out[i].tries >= 3
+	return i >= 0 && e.out[i].vain >= 3
 }
 
 // Again has all that is not acknowledged sent again: the way was none.
 func (e *End) Again() {
 	for i := range e.out {
-		e.out[i].lost = !e.out[i].have
+		e.out[i].lost, e.out[i].vain = !e.out[i].have, 0
 	}
 	e.lossy = true
 	e.timeout = firstTimeout
@@ -341,7 +342,11 @@ func (e *End) acknowledged(now overlay.Time, s Segment) (news bool) {
 		return false
 	}
 	e.progress = now
-	e.timeout = e.rto()
+	if e.srtt > 0 {
+		e.timeout = e.rto()
+	} else { // what was sent again says nothing of the round trip
+		e.timeout = max(e.timeout/2, firstTimeout)
+	}
 	if e.cwnd < e.thresh {
 		e.cwnd += got
 	} else {
@@ -402,6 +407,7 @@ func (e *End) Take(now overlay.Time, emit func(Segment)) {
 		if x := &e.out[i]; x.lost {
 			x.lost, x.at = false, now
 			x.tries++
+			x.vain++
 			e.emit(Segment{Flags: x.flags, Number: x.number, Body: x.body}, emit)
 		}
 	}
@@ -446,7 +452,7 @@ func (e *End) send(now overlay.Time, flags uint8, body []byte, emit func(Segment
 	if len(e.out) == 0 {
 		e.progress = now
 	}
-	e.out = append(e.out, sent{number: e.next, flags: flags, body: body, at: now, tries: 1})
+	e.out = append(e.out, sent{number: e.next, flags: flags, body: body, at: now, tries: 1, vain: 1})
 	e.flight += len(body)
 	e.emit(Segment{Flags: flags, Number: e.next, Body: body}, emit)
 	e.next++

@@ -222,3 +222,35 @@ func FuzzReceive(f *testing.F) {
 		}
 	})
 }
+
+// While no round trip was measured the wait does not become short: over a slow
+// way each segment would be sent many times.
+func TestASlowWayFromTheStart(t *testing.T) {
+	p := newPath(func(int) (bool, bool, time.Duration) { return false, false, time.Second })
+	buf := make([]byte, 10)
+	for range 8 {
+		p.ends[0].Write([]byte("one"))
+		p.pump(0)
+		for n := 0; n == 0; n, _ = p.ends[1].Read(buf) {
+			p.step()
+		}
+	}
+	require.Less(t, p.sent, 40)
+}
+
+// What was sent in vain by one way says nothing of another.
+func TestAnotherWayIsTrusted(t *testing.T) {
+	cut := true
+	p := newPath(func(int) (bool, bool, time.Duration) { return cut, false, time.Millisecond })
+	p.ends[0].Write([]byte("one"))
+	p.pump(0)
+	for !p.ends[0].Stuck() {
+		p.step()
+	}
+	p.ends[0].Again()
+	p.pump(0)
+	require.False(t, p.ends[0].Stuck())
+	p.step()
+	p.step()
+	require.True(t, p.ends[0].Stuck(), "nor does this one lead anywhere")
+}
