@@ -364,10 +364,14 @@ func (c *circuitConn) receive(m frame.Relay, direct bool) {
 	}
 }
 
-// again sends anew what has not arrived: there is a way, or another.
-func (c *circuitConn) again() {
+// again sends anew what has not arrived: there is a way, or another than one that
+// seemed to lead nowhere. If that led somewhere, what is on it arrives.
+func (c *circuitConn) again(had bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if had && !c.end.Stuck() {
+		return
+	}
 	c.end.Again()
 	c.pump()
 }

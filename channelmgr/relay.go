@@ -27,12 +27,14 @@ type ways struct {
 
 	mu     sync.Mutex
 	asked  map[life]time.Duration // when a way was last asked for
-	finder func(to overlay.Peer)
+	failed map[life]overlay.Peer  // by which neighbor there was no way, of late
+	finder func(to, not overlay.Peer)
 }
 
 // SetFinder sets who is asked for a way to a node, at most twice a second for
-// each. It must not block; its answer is SetWay or NoWay.
-func (r *Registry) SetFinder(f func(to overlay.Peer)) {
+// each, and told which neighbor leads nowhere. It must not block; its answer is
+// SetWay or NoWay.
+func (r *Registry) SetFinder(f func(to, not overlay.Peer)) {
 	r.ways.mu.Lock()
 	defer r.ways.mu.Unlock()
 	r.ways.finder = f
@@ -48,7 +50,7 @@ func (r *Registry) SetWay(to, via overlay.Peer) {
 	old, had := r.ways.next.Swap(lifeOf(to), via)
 	if !had || !old.(overlay.Peer).Same(via) {
 		for _, c := range r.circuitsTo(lifeOf(to)) {
-			c.again()
+			c.again(had)
 		}
 	}
 }
@@ -60,12 +62,13 @@ func (r *Registry) NoWay(to overlay.Peer) {
 	}
 }
 
-// want asks for a way.
+// want asks for a way, or for another than there is.
 func (r *Registry) want(to overlay.Peer) {
 	now := r.now()
 	w := &r.ways
+	k := lifeOf(to)
 	w.mu.Lock()
-	last, asked := w.asked[lifeOf(to)]
+	last, asked := w.asked[k]
 	if w.finder == nil || asked && now-last < wantEvery {
 		w.mu.Unlock()
 		return
@@ -73,10 +76,30 @@ func (r *Registry) want(to overlay.Peer) {
 	if len(w.asked) >= maxWantedWays {
 		clear(w.asked)
 	}
-	w.asked[lifeOf(to)] = now
+	w.asked[k] = now
+	not := w.failed[k]
+	delete(w.failed, k)
 	f := w.finder
 	w.mu.Unlock()
-	f(to)
+	if via, ok := w.next.Load(k); ok {
+		not = via.(overlay.Peer)
+	}
+	f(to, not)
+}
+
+// noWayBy notes that a relay on the way to a node has none on.
+func (r *Registry) noWayBy(k life) {
+	w := &r.ways
+	via, ok := w.next.LoadAndDelete(k)
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.failed) >= maxWantedWays {
+		clear(w.failed)
+	}
+	w.failed[k] = via.(overlay.Peer)
 }
 
 // hop is the session over which what is for a node goes next; nil if there is
@@ -228,7 +251,7 @@ func (r *Registry) arrived(m frame.Relay, direct bool) {
 	switch {
 	case m.Flags&frame.NoRoute != 0:
 		if c != nil {
-			r.ways.next.Delete(lifeOf(m.From))
+			r.noWayBy(lifeOf(m.From))
 			c.noRoute()
 		}
 		return

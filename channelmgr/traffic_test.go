@@ -106,7 +106,7 @@ func (w *traffic) live(name string, life int) *place {
 	p.reg.SetGeneration(uint64(life))
 	p.reg.SetReceiver(p)
 	if w.paths != nil {
-		p.reg.SetFinder(func(to overlay.Peer) { w.paths.find(p, to) })
+		p.reg.SetFinder(func(to, _ overlay.Peer) { w.paths.find(p, to) })
 	}
 	p.reg.SetAdmission(func(n channelmgr.Newcomer) (messages.Reason, uint64) { // as a roster does
 		w.mu.Lock()

@@ -23,12 +23,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// RouteFind is broadcast over the tree: the origin wants a route to a target.
+// RouteFind is broadcast over the tree: the origin wants routes to targets.
 // Whoever passes it on learns the way to the origin.
 type RouteFind struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`             // a node's name
-	Incarnation   uint64                 `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of the target; 0: whichever life is current
+	Targets       []*RouteTarget         `protobuf:"bytes,4,rep,name=targets,proto3" json:"targets,omitempty"` // up to 64
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -63,14 +62,59 @@ func (*RouteFind) Descriptor() ([]byte, []int) {
 	return file_maquis_route_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *RouteFind) GetTarget() string {
+func (x *RouteFind) GetTargets() []*RouteTarget {
 	if x != nil {
-		return x.Target
+		return x.Targets
+	}
+	return nil
+}
+
+type RouteTarget struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                 // of a node
+	Incarnation   uint64                 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // 0: whichever life is current
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteTarget) Reset() {
+	*x = RouteTarget{}
+	mi := &file_maquis_route_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteTarget) ProtoMessage() {}
+
+func (x *RouteTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_maquis_route_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteTarget.ProtoReflect.Descriptor instead.
+func (*RouteTarget) Descriptor() ([]byte, []int) {
+	return file_maquis_route_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RouteTarget) GetName() string {
+	if x != nil {
+		return x.Name
 	}
 	return ""
 }
 
-func (x *RouteFind) GetIncarnation() uint64 {
+func (x *RouteTarget) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
@@ -91,7 +135,7 @@ type RouteFound struct {
 
 func (x *RouteFound) Reset() {
 	*x = RouteFound{}
-	mi := &file_maquis_route_proto_msgTypes[1]
+	mi := &file_maquis_route_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -103,7 +147,7 @@ func (x *RouteFound) String() string {
 func (*RouteFound) ProtoMessage() {}
 
 func (x *RouteFound) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_route_proto_msgTypes[1]
+	mi := &file_maquis_route_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -116,7 +160,7 @@ func (x *RouteFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteFound.ProtoReflect.Descriptor instead.
 func (*RouteFound) Descriptor() ([]byte, []int) {
-	return file_maquis_route_proto_rawDescGZIP(), []int{1}
+	return file_maquis_route_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RouteFound) GetTarget() *NodeRef {
@@ -162,7 +206,7 @@ type RouteData struct {
 
 func (x *RouteData) Reset() {
 	*x = RouteData{}
-	mi := &file_maquis_route_proto_msgTypes[2]
+	mi := &file_maquis_route_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -174,7 +218,7 @@ func (x *RouteData) String() string {
 func (*RouteData) ProtoMessage() {}
 
 func (x *RouteData) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_route_proto_msgTypes[2]
+	mi := &file_maquis_route_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -187,7 +231,7 @@ func (x *RouteData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteData.ProtoReflect.Descriptor instead.
 func (*RouteData) Descriptor() ([]byte, []int) {
-	return file_maquis_route_proto_rawDescGZIP(), []int{2}
+	return file_maquis_route_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RouteData) GetFrom() *NodeRef {
@@ -245,7 +289,7 @@ type RouteLost struct {
 
 func (x *RouteLost) Reset() {
 	*x = RouteLost{}
-	mi := &file_maquis_route_proto_msgTypes[3]
+	mi := &file_maquis_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -257,7 +301,7 @@ func (x *RouteLost) String() string {
 func (*RouteLost) ProtoMessage() {}
 
 func (x *RouteLost) ProtoReflect() protoreflect.Message {
-	mi := &file_maquis_route_proto_msgTypes[3]
+	mi := &file_maquis_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -270,7 +314,7 @@ func (x *RouteLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteLost.ProtoReflect.Descriptor instead.
 func (*RouteLost) Descriptor() ([]byte, []int) {
-	return file_maquis_route_proto_rawDescGZIP(), []int{3}
+	return file_maquis_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RouteLost) GetTo() *NodeRef {
@@ -305,10 +349,12 @@ var File_maquis_route_proto protoreflect.FileDescriptor
 
 const file_maquis_route_proto_rawDesc = "" +
 	"\n" +
-	"\x12maquis_route.proto\x12\tmaquis.v1\x1a\x14maquis_control.proto\"K\n" +
-	"\tRouteFind\x12\x16\n" +
-	"\x06target\x18\x02 \x01(\tR\x06target\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\x06R\vincarnationJ\x04\b\x01\x10\x02\"\x8a\x01\n" +
+	"\x12maquis_route.proto\x12\tmaquis.v1\x1a\x14maquis_control.proto\"C\n" +
+	"\tRouteFind\x120\n" +
+	"\atargets\x18\x04 \x03(\v2\x16.maquis.v1.RouteTargetR\atargetsJ\x04\b\x01\x10\x04\"C\n" +
+	"\vRouteTarget\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\"\x8a\x01\n" +
 	"\n" +
 	"RouteFound\x12*\n" +
 	"\x06target\x18\x01 \x01(\v2\x12.maquis.v1.NodeRefR\x06target\x12\x10\n" +
@@ -340,26 +386,28 @@ func file_maquis_route_proto_rawDescGZIP() []byte {
 	return file_maquis_route_proto_rawDescData
 }
 
-var file_maquis_route_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_maquis_route_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_maquis_route_proto_goTypes = []any{
-	(*RouteFind)(nil),  // 0: maquis.v1.RouteFind
-	(*RouteFound)(nil), // 1: maquis.v1.RouteFound
-	(*RouteData)(nil),  // 2: maquis.v1.RouteData
-	(*RouteLost)(nil),  // 3: maquis.v1.RouteLost
-	(*NodeRef)(nil),    // 4: maquis.v1.NodeRef
+	(*RouteFind)(nil),   // 0: maquis.v1.RouteFind
+	(*RouteTarget)(nil), // 1: maquis.v1.RouteTarget
+	(*RouteFound)(nil),  // 2: maquis.v1.RouteFound
+	(*RouteData)(nil),   // 3: maquis.v1.RouteData
+	(*RouteLost)(nil),   // 4: maquis.v1.RouteLost
+	(*NodeRef)(nil),     // 5: maquis.v1.NodeRef
 }
 var file_maquis_route_proto_depIdxs = []int32{
-	4, // 0: maquis.v1.RouteFound.target:type_name -> maquis.v1.NodeRef
-	4, // 1: maquis.v1.RouteFound.origin:type_name -> maquis.v1.NodeRef
-	4, // 2: maquis.v1.RouteData.from:type_name -> maquis.v1.NodeRef
-	4, // 3: maquis.v1.RouteData.to:type_name -> maquis.v1.NodeRef
-	4, // 4: maquis.v1.RouteLost.to:type_name -> maquis.v1.NodeRef
-	4, // 5: maquis.v1.RouteLost.origin:type_name -> maquis.v1.NodeRef
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	1, // 0: maquis.v1.RouteFind.targets:type_name -> maquis.v1.RouteTarget
+	5, // 1: maquis.v1.RouteFound.target:type_name -> maquis.v1.NodeRef
+	5, // 2: maquis.v1.RouteFound.origin:type_name -> maquis.v1.NodeRef
+	5, // 3: maquis.v1.RouteData.from:type_name -> maquis.v1.NodeRef
+	5, // 4: maquis.v1.RouteData.to:type_name -> maquis.v1.NodeRef
+	5, // 5: maquis.v1.RouteLost.to:type_name -> maquis.v1.NodeRef
+	5, // 6: maquis.v1.RouteLost.origin:type_name -> maquis.v1.NodeRef
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_maquis_route_proto_init() }
@@ -374,7 +422,7 @@ func file_maquis_route_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_maquis_route_proto_rawDesc), len(file_maquis_route_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -114,7 +114,9 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	s.self.Store(&rec)
 	s.publish(nil, put(roster.Member{Record: &rec}))
 	r.SetAdmission(s.admit)
-	r.SetFinder(func(to overlay.Peer) { s.tellStack(s.overlays[0], overlay.Command{Order: route.Want{To: to}}) })
+	r.SetFinder(func(to, not overlay.Peer) {
+		s.tellStack(s.overlays[0], overlay.Command{Order: route.Want{To: to, Not: not}})
+	})
 	r.SetOnLink(func(p overlay.Peer) {
 		if cfg.OnLink != nil {
 			cfg.OnLink(p)

@@ -20,6 +20,9 @@ type Config struct {
 	First uint64
 	// Wait is how long a search may take before it is repeated, doubling: 1 s.
 	Wait time.Duration
+	// Gather is how long a search waits for others that leave with it, after one
+	// has left, doubling while there are more, up to 32 times: 20 ms.
+	Gather time.Duration
 	// Tries is how often a route is searched before messages for it are
 	// undeliverable: 3.
 	Tries int
@@ -37,7 +40,7 @@ type Config struct {
 
 // DefaultConfig returns a Config with the defaults for a node.
 func DefaultConfig(self overlay.Peer) Config {
-	return Config{Self: self, Wait: time.Second, Tries: 3, Queue: 64, QueueAll: 1024, Routes: 4096, Keep: 5 * time.Minute, MaxHops: 64}
+	return Config{Self: self, Wait: time.Second, Gather: 20 * time.Millisecond, Tries: 3, Queue: 64, QueueAll: 1024, Routes: 4096, Keep: 5 * time.Minute, MaxHops: 64}
 }
 
 // Validate reports everything that is wrong.
@@ -46,8 +49,8 @@ func (c Config) Validate() error {
 	if c.Self.Name == "" || c.Self.Incarnation == 0 {
 		errs = append(errs, errors.New("route: Config.Self needs a name and an incarnation"))
 	}
-	if c.Wait <= 0 || c.Keep <= 0 {
-		errs = append(errs, fmt.Errorf("route: Config.Wait and Keep are %v and %v; use positive times", c.Wait, c.Keep))
+	if c.Wait <= 0 || c.Gather <= 0 || c.Keep <= 0 {
+		errs = append(errs, fmt.Errorf("route: Config.Wait, Gather and Keep are %v, %v and %v; use positive times", c.Wait, c.Gather, c.Keep))
 	}
 	if c.Tries < 1 || c.Queue < 1 || c.QueueAll < c.Queue || c.Routes < 1 || c.MaxHops < 2 || c.MaxHops > 255 {
 		errs = append(errs, fmt.Errorf("route: Config.Tries, Queue, QueueAll, Routes and MaxHops are %d, %d, %d, %d, %d; use at least 1, QueueAll not below Queue, MaxHops 2 to 255",

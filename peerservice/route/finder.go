@@ -16,8 +16,9 @@ import (
 const Subject = "route"
 
 const (
-	timerFind  overlay.TimerKind = "route-find"  // a search, by target
-	timerSweep overlay.TimerKind = "route-sweep" // routes that nobody uses
+	timerFind   overlay.TimerKind = "route-find"   // a search, by target
+	timerGather overlay.TimerKind = "route-gather" // searches that leave together
+	timerSweep  overlay.TimerKind = "route-sweep"  // routes that nobody uses
 )
 
 // Send is an order: a message to a node, over relays where there is no link. ID
@@ -28,9 +29,9 @@ type Send struct {
 	Body []byte // immutable
 }
 
-// Want is an order: to find a way to a node anew, since the one that is known
-// leads nowhere, or none is. Way or Nowhere follows, if the node is no neighbor.
-type Want struct{ To overlay.Peer }
+// Want is an order: to find a way to a node, or another one than that by Not,
+// which leads nowhere. Way or Nowhere follows, if the node is no neighbor.
+type Want struct{ To, Not overlay.Peer }
 
 // What a Finder notifies.
 type (
@@ -68,13 +69,6 @@ type hop struct {
 	used  overlay.Time
 }
 
-// search is a target for which messages wait.
-type search struct {
-	to    overlay.Peer
-	tries int
-	queue []*messages.RouteData
-}
-
 // Finder finds routes in an overlay of partial views and sends over them: a
 // machine, which is a layer of a Stack with a broadcast tree. It heeds Start,
 // NeighborUp, NeighborDown, Delivered, Command with Send, Received and Fired;
@@ -88,6 +82,10 @@ type Finder struct {
 	neighbors overlay.View
 	hops      map[string]*hop
 	searches  map[string]*search
+	due       []*search    // those to be published, in their order
+	gathering bool         // the timer is set
+	asked     overlay.Time // when the last were published; 0: never
+	busy      uint         // they are gathered for Gather<<busy
 	queued    int
 	latest    uint64 // the number of our latest broadcast
 	between   uint64 // what was sent since
@@ -113,7 +111,7 @@ func (f *Finder) Owns(ev overlay.Event) bool {
 			return true
 		}
 	case overlay.Fired:
-		return ev.Timer.Kind == timerFind || ev.Timer.Kind == timerSweep
+		return ev.Timer.Kind == timerFind || ev.Timer.Kind == timerGather || ev.Timer.Kind == timerSweep
 	case overlay.Command:
 		switch ev.Order.(type) {
 		case Send, Want:
@@ -144,7 +142,7 @@ func (f *Finder) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) 
 		case Send:
 			f.send(o, out)
 		case Want:
-			f.want(o.To, out)
+			f.want(o, out)
 		}
 	case overlay.Received:
 		switch m := ev.Msg.(type) {
@@ -156,11 +154,17 @@ func (f *Finder) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) 
 			f.onLost(ev.From, m, out)
 		}
 	case overlay.Fired:
-		if ev.Timer.Kind == timerSweep {
+		switch ev.Timer.Kind {
+		case timerSweep:
 			out.SetTimer(ev.Timer, f.cfg.Keep)
 			f.sweep(out)
-		} else if s := f.searches[ev.Timer.Peer]; s != nil {
-			f.find(s, out)
+		case timerGather:
+			f.gathering = false
+			f.publish(out)
+		default:
+			if s := f.searches[ev.Timer.Peer]; s != nil {
+				f.find(s, out)
+			}
 		}
 	}
 }
@@ -177,7 +181,8 @@ func (f *Finder) Next(to overlay.Peer) (via overlay.Peer, hops int, ok bool) {
 	return overlay.Peer{}, 0, false
 }
 
-// learn takes a way to a node, if it is newer or shorter than any before.
+// learn takes a way to a node, if it is newer or shorter than any before, and
+// sends what waited for one.
 func (f *Finder) learn(to, via overlay.Peer, seq uint64, hops int, out *overlay.Effects) {
 	if to.Name == f.cfg.Self.Name || hops < 1 || hops > f.cfg.MaxHops || !f.neighbors.Has(via) {
 		return
@@ -198,10 +203,11 @@ func (f *Finder) learn(to, via overlay.Peer, seq uint64, hops int, out *overlay.
 	if h.seq == seq && h.limit > 0 {
 		limit = min(limit, h.limit)
 	}
-	if !h.via.Same(via) {
+	if x := f.searches[to.Name]; !h.via.Same(via) || x != nil && x.to.Same(to) { // who waits may have given this one up
 		out.Notify(Way{to, via})
 	}
 	*h = hop{to: to, via: via, seq: seq, hops: hops, limit: limit, used: f.now}
+	f.release(to, out)
 }
 
 // lose ends a way.
@@ -209,26 +215,6 @@ func (f *Finder) lose(h *hop, out *overlay.Effects) {
 	if h.via.Name != "" {
 		h.via = overlay.Peer{}
 		out.Notify(Way{To: h.to})
-	}
-}
-
-// want searches a way anew.
-func (f *Finder) want(to overlay.Peer, out *overlay.Effects) {
-	if to.Name == f.cfg.Self.Name || f.neighbors.Has(to) {
-		return
-	}
-	if h := f.hops[to.Name]; h != nil && h.to.Same(to) {
-		f.lose(h, out)
-	}
-	x := f.searches[to.Name]
-	switch {
-	case x != nil && x.to.Same(to):
-	case x != nil || len(f.searches) >= f.cfg.QueueAll:
-		out.Notify(Nowhere{to})
-	default:
-		x = &search{to: to}
-		f.searches[to.Name] = x
-		f.find(x, out)
 	}
 }
 
@@ -297,51 +283,6 @@ func (f *Finder) send(s Send, out *overlay.Effects) {
 	f.find(x, out)
 }
 
-// find publishes a search, or gives up.
-func (f *Finder) find(x *search, out *overlay.Effects) {
-	if x.tries == f.cfg.Tries {
-		f.drop(x, out)
-		return
-	}
-	b, err := proto.Marshal(&messages.RouteFind{Target: x.to.Name, Incarnation: uint64(x.to.Incarnation)})
-	if err != nil {
-		f.drop(x, out)
-		return
-	}
-	f.Finds++
-	out.SetTimer(overlay.Timer{Kind: timerFind, Peer: x.to.Name}, f.cfg.Wait<<x.tries)
-	x.tries++
-	out.Notify(overlay.Publish{Subject: Subject, Payload: b})
-}
-
-// drop ends a search without success.
-func (f *Finder) drop(x *search, out *overlay.Effects) {
-	delete(f.searches, x.to.Name)
-	f.queued -= len(x.queue)
-	for _, m := range x.queue {
-		out.Notify(Undeliverable{x.to, m.GetId(), messages.ReasonUnreachable})
-	}
-	out.Notify(Nowhere{x.to})
-}
-
-// release sends what waited for a node.
-func (f *Finder) release(to overlay.Peer, out *overlay.Effects) {
-	x := f.searches[to.Name]
-	if x == nil || !x.to.Same(to) {
-		return
-	}
-	via, _, ok := f.Next(to)
-	if !ok {
-		return
-	}
-	delete(f.searches, to.Name)
-	f.queued -= len(x.queue)
-	out.CancelTimer(overlay.Timer{Kind: timerFind, Peer: to.Name})
-	for _, m := range x.queue {
-		out.Send(via, m)
-	}
-}
-
 // shift makes room between the numbers of broadcasts for those of what is sent
 // in between: all that a node sends is in one order.
 const shift = 20
@@ -364,18 +305,19 @@ func (f *Finder) onDelivered(ev overlay.Delivered, out *overlay.Effects) {
 	}
 	if ev.ID.Seq < 1<<(63-shift) && !ev.Lifted {
 		f.learn(origin, ev.From, ev.ID.Seq<<shift, ev.Hops, out)
-		f.release(origin, out)
 	}
 	if ev.Subject != Subject {
 		return
 	}
 	m := &messages.RouteFind{}
-	if err := proto.Unmarshal(ev.Payload, m); err != nil || m.GetTarget() == "" || len(m.GetTarget()) > overlay.MaxName {
+	if err := proto.Unmarshal(ev.Payload, m); err != nil || len(m.GetTargets()) == 0 || len(m.GetTargets()) > maxTargets || slices.ContainsFunc(m.GetTargets(), unfit) {
 		out.Reject(ev.From, messages.ReasonMalformed)
 		return
 	}
 	self := f.cfg.Self
-	if m.GetTarget() != self.Name || m.GetIncarnation() != 0 && m.GetIncarnation() != uint64(self.Incarnation) {
+	if !slices.ContainsFunc(m.GetTargets(), func(t *messages.RouteTarget) bool {
+		return t.GetName() == self.Name && (t.GetIncarnation() == 0 || t.GetIncarnation() == uint64(self.Incarnation))
+	}) {
 		return
 	}
 	f.toward(origin, &messages.RouteFound{Target: overlay.Ref(self), Seq: f.number(), Hops: 1, Origin: overlay.Ref(origin)}, out)
@@ -398,7 +340,6 @@ func (f *Finder) onFound(from overlay.Peer, m *messages.RouteFound, out *overlay
 		return
 	}
 	f.learn(target, from, m.GetSeq(), int(m.GetHops()), out)
-	f.release(target, out)
 	if !origin.Same(f.cfg.Self) && int(m.GetHops()) < f.cfg.MaxHops {
 		f.toward(origin, &messages.RouteFound{Target: m.GetTarget(), Seq: m.GetSeq(), Hops: m.GetHops() + 1, Origin: m.GetOrigin()}, out)
 	}
@@ -416,7 +357,6 @@ func (f *Finder) onData(from overlay.Peer, m *messages.RouteData, out *overlay.E
 		return
 	}
 	f.learn(origin, from, m.GetSeq(), int(m.GetHops()), out)
-	f.release(origin, out)
 	if to.Same(f.cfg.Self) {
 		out.Notify(Arrived{From: origin, ID: m.GetId(), Body: m.GetBody(), Hops: int(m.GetHops())})
 		return

@@ -60,7 +60,7 @@ func (b *bench) send(to string, id uint64) []string {
 }
 
 func find(origin string, seq uint64, target string, from string, hops int) overlay.Delivered {
-	b, _ := proto.Marshal(&messages.RouteFind{Target: target})
+	b, _ := proto.Marshal(&messages.RouteFind{Targets: []*messages.RouteTarget{{Name: "another"}, {Name: target}}})
 	return overlay.Delivered{ID: overlay.MessageID{Origin: origin, Incarnation: 1, Seq: 1}, Subject: route.Subject, Payload: b, From: node(from), Hops: hops}
 }
 
@@ -92,11 +92,49 @@ func TestSearch(t *testing.T) {
 	require.Equal(t, "b", via.Name)
 }
 
+// A search by itself leaves at once; what follows it is gathered, for longer
+// while there is more, and what was found meanwhile is searched no more.
+func TestSearchesLeaveTogether(t *testing.T) {
+	b := newBench(t, nil, "a")
+	want := func(first, n int) (all []string) {
+		for i := range n {
+			all = append(all, b.feed(overlay.Command{Order: route.Want{To: node(fmt.Sprint("z", first+i))}})...)
+		}
+		return all
+	}
+	gather := func(d time.Duration) (published, searches int) {
+		b.now = b.now.Add(d)
+		for _, l := range b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "route-gather"}}) {
+			switch {
+			case strings.HasPrefix(l, "! Publish{"):
+				published++
+			case strings.HasPrefix(l, "set route-find"):
+				searches++
+			}
+		}
+		return published, searches
+	}
+	b.now = b.now.Add(time.Second)
+	require.True(t, has(want(0, 1), "! Publish{"))
+	b.now = b.now.Add(5 * time.Millisecond)
+	require.Equal(t, []string{"set route-gather 15ms"}, want(1, 70))
+	b.hear("a", &messages.RouteFound{Target: ref("z3"), Seq: 4, Hops: 3, Origin: ref("m")})
+	published, searches := gather(15 * time.Millisecond)
+	require.Equal(t, []int{2, 69}, []int{published, searches})
+	require.Equal(t, []string{"set route-gather 40ms"}, want(100, 2), "for longer while there are more")
+	published, searches = gather(40 * time.Millisecond)
+	require.Equal(t, []int{1, 2}, []int{published, searches})
+	b.now = b.now.Add(time.Second)
+	require.True(t, has(want(200, 1), "! Publish{"), "one by itself again")
+	require.Equal(t, []string{"set route-gather 20ms"}, want(201, 1))
+}
+
 // Searches are repeated, more and more slowly; then the messages are told.
 func TestSearchInVain(t *testing.T) {
 	b := newBench(t, func(c *route.Config) { c.Tries = 2 }, "a")
 	require.True(t, has(b.send("z", 1), "set route-find z 1s"))
 	again := overlay.Fired{Timer: overlay.Timer{Kind: "route-find", Peer: "z"}}
+	b.now = b.now.Add(time.Second)
 	require.True(t, has(b.feed(again), "set route-find z 2s"))
 	require.Equal(t, []string{"! Undeliverable{To:z ID:1 Reason:unreachable}", "! Nowhere{To:z}"}, b.feed(again))
 }
@@ -110,10 +148,20 @@ func TestWant(t *testing.T) {
 	got := b.hear("b", &messages.RouteFound{Target: ref("z"), Seq: 4, Hops: 3, Origin: ref("m")})
 	require.True(t, has(got, "! Way{To:z Via:b}"), "%q", got)
 	require.Empty(t, b.feed(overlay.Command{Order: route.Want{To: node("a")}}), "a neighbor")
-	got = b.feed(want) // it leads nowhere
-	require.True(t, has(got, "! Way{To:z Via:@}") && has(got, "! Publish{"), "%q", got)
-	require.Equal(t, []string{"! Nowhere{To:z}"}, b.feed(overlay.Fired{Timer: overlay.Timer{Kind: "route-find", Peer: "z"}}))
+	b.now = b.now.Add(time.Second)
+	require.Equal(t, []string{"! Way{To:z Via:b}"}, b.feed(want), "who asks gets the way that is known")
+	got = b.feed(overlay.Command{Order: route.Want{To: node("z"), Not: node("a")}})
+	require.Equal(t, []string{"! Way{To:z Via:b}"}, got, "another than the one that failed")
+	want = overlay.Command{Order: route.Want{To: node("z"), Not: node("b")}}
+	got = b.feed(want)
+	require.True(t, len(got) == 2 && has(got, "! Publish{"), "the way stays for others: %q", got)
+	again := overlay.Fired{Timer: overlay.Timer{Kind: "route-find", Peer: "z"}}
+	require.Equal(t, []string{"! Way{To:z Via:@}", "! Nowhere{To:z}"}, b.feed(again))
 	b.hear("b", &messages.RouteFound{Target: ref("z"), Seq: 5, Hops: 3, Origin: ref("m")})
+	b.now = b.now.Add(time.Second)
+	b.feed(want)
+	got = b.hear("b", &messages.RouteFound{Target: ref("z"), Seq: 6, Hops: 3, Origin: ref("m")})
+	require.Equal(t, []string{"! Way{To:z Via:b}", "cancel route-find z"}, got, "it is a good one after all")
 	require.Equal(t, []string{"! Way{To:z Via:@}"}, b.feed(overlay.NeighborDown{Peer: node("b")}))
 }
 
@@ -184,7 +232,7 @@ func TestBounds(t *testing.T) {
 		require.True(t, has(b.hear("a", m), "reject a malformed"), "%v", m)
 	}
 	_, err := route.NewFinder(route.Config{})
-	for _, w := range []string{"a name and an incarnation", "Wait and Keep", "Tries"} {
+	for _, w := range []string{"a name and an incarnation", "Wait, Gather and Keep", "Tries"} {
 		require.ErrorContains(t, err, w)
 	}
 }
@@ -219,7 +267,7 @@ func FuzzFinder(f *testing.F) {
 				},
 				Order: func(d *overlaytest.Dice) any {
 					if d.N(3) == 0 {
-						return route.Want{To: node(words[d.N(len(words))])}
+						return route.Want{To: node(words[d.N(len(words))]), Not: node(words[d.N(len(words))])}
 					}
 					return route.Send{To: node(words[d.N(len(words))]), ID: d.Uint()}
 				},
