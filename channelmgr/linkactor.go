@@ -1,6 +1,8 @@
 package channelmgr
 
 import (
+	"strconv"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/maquis-go/maquis/channelmgr/frame"
@@ -15,6 +17,8 @@ type linkActor struct {
 	id      uint64
 	attempt *attempt // nil for a link that the peer dialed
 }
+
+func linkName(id uint64) string { return "link$" + strconv.FormatUint(id, 10) }
 
 // spawnLink starts the actor of a link, as a sibling of the manager.
 func (r *Registry) spawnLink(id uint64, a *attempt) {

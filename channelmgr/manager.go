@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -26,6 +25,8 @@ type manager struct {
 	failures map[dataLink]int // dials that failed in a row
 	relaying map[life]bool    // sessions that are being opened over relays
 	relayed  map[life]bool    // whether the last attempt of a session that does not stand yet was so
+	opening  map[uint64]bool  // attempts to open sessions over relays
+	due      []*attempt       // those that wait for one of them to end
 	measures []measure        // round trips that are asked for
 	stop     context.CancelFunc
 	lastTick time.Duration
@@ -42,7 +43,7 @@ type dataLink struct {
 // runs per registry; it registers itself with SetManager.
 func ManagerProps(r *Registry) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), relayed: make(map[life]bool)}
+		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), relayed: make(map[life]bool), opening: make(map[uint64]bool)}
 	})
 }
 
@@ -75,8 +76,10 @@ func (m *manager) Receive(c actor.Context) {
 		m.onOpenLink(peerOf(msg.GetPeer()), uint8(msg.GetIndex()))
 	case *messages.LinkEstablished:
 		m.onEstablished(msg)
+		m.opened(msg.GetLink())
 	case *messages.LinkFailed:
 		m.onFailed(msg)
+		m.opened(msg.GetLink())
 	case *messages.LinkEnded:
 		m.onEnded(msg)
 	case *messages.Tick:
@@ -208,9 +211,15 @@ func (m *manager) onDisconnect(msg *messages.Disconnect) {
 	}
 }
 
-// dial starts a link actor for an attempt.
+// dial starts a link actor for an attempt, or has it wait; see mayOpen.
 func (m *manager) dial(a *attempt) {
+	if a.control && a.relayed && !m.mayOpen(a) {
+		return
+	}
 	a.id = m.r.nextLink.Add(1)
+	if a.control && a.relayed {
+		m.opening[a.id] = true
+	}
 	if a.control && !a.relayed {
 		m.r.holds.mu.Lock()
 		if w := m.r.holds.awaited(a.peer); w != nil {
@@ -488,5 +497,3 @@ func (m *manager) down(peer overlay.Peer, why messages.Reason) {
 		m.report(o, &messages.LinkDown{Peer: nodeRef(peer), Reason: string(why)})
 	}
 }
-
-func linkName(id uint64) string { return "link$" + strconv.FormatUint(id, 10) }

@@ -44,6 +44,40 @@ func (m *manager) reach(s *Session) {
 	}
 }
 
+// mayOpen reports whether an attempt to open a session over relays may begin now;
+// else it waits for others to end. Each costs every relay on its way several
+// segments, and each end a place among its handshakes: what a node begins all at
+// once comes back to it as what it cannot accept.
+func (m *manager) mayOpen(a *attempt) bool {
+	if len(m.opening) < max(m.r.cfg.Limits.MaxHandshakes/4, 1) {
+		return true
+	}
+	m.due = append(m.due, a)
+	return false
+}
+
+// opened lets the next of those attempts begin, if that link was of one.
+func (m *manager) opened(id uint64) {
+	if !m.opening[id] {
+		return
+	}
+	delete(m.opening, id)
+	for len(m.due) > 0 {
+		a := m.due[0]
+		m.due[0] = nil
+		m.due = m.due[1:]
+		s := m.r.lifeSession(lifeOf(a.peer))
+		if s != nil && !s.Linked() {
+			m.dial(a)
+			return
+		}
+		delete(m.relaying, lifeOf(a.peer)) // it has ended, or the peer has opened it
+		if s != nil {
+			m.reopen(s)
+		}
+	}
+}
+
 // forget drops what is known of attempts to reach peers whose sessions have
 // ended.
 func (m *manager) forget() {

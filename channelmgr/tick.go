@@ -129,6 +129,11 @@ func (m *manager) unheld(s *Session, now time.Duration) {
 	s.ctl.mu.Lock()
 	quiet := s.ctl.busy == nil && s.ctl.empty() // else the peer would not hear why
 	s.ctl.mu.Unlock()
+	for _, p := range s.allPipes() { // what waits for a data link
+		p.mu.Lock()
+		quiet = quiet && p.dialing == 0 && (p.ended != "" || p.empty())
+		p.mu.Unlock()
+	}
 	if !data && quiet {
 		l.close(messages.ReasonClosed)
 	}
