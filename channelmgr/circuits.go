@@ -28,6 +28,10 @@ const (
 type circuits struct {
 	mu sync.Mutex
 	m  map[circuitKey]*circuitConn
+
+	// dials has a slot for each handshake that this node begins over a circuit: half
+	// of those that may be in progress, so that others find room for theirs.
+	dials chan struct{}
 }
 
 // circuitKey names a circuit at an end.

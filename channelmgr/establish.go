@@ -56,6 +56,14 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 		return nil, err
 	}
 	defer r.attempted(a)
+	if a.relayed {
+		select {
+		case r.circuits.dials <- struct{}{}:
+			defer func() { <-r.circuits.dials }()
+		case <-ctx.Done():
+			return nil, &handshake.Error{Reason: messages.ReasonTimeout, Err: ctx.Err()}
+		}
+	}
 	select {
 	case r.handshakes <- struct{}{}:
 		defer func() { <-r.handshakes }()

@@ -129,7 +129,7 @@ func New(cfg Config) (*Registry, error) {
 	if r.overRelays, err = handshake.NewSecurity(handshake.SecurityConfig{Mode: handshake.ModeInsecure, Cluster: cfg.Cluster, Node: cfg.Self.Name}); err != nil {
 		return nil, err
 	}
-	r.circuits.m, r.ways.asked, r.ways.failed = make(map[circuitKey]*circuitConn), make(map[life]time.Duration), make(map[life]overlay.Peer)
+	r.initRelays()
 	r.handshakes = make(chan struct{}, cfg.Limits.MaxHandshakes)
 	r.holds.init()
 	r.ctx, r.cancel = context.WithCancel(context.Background())

@@ -31,6 +31,12 @@ type ways struct {
 	finder func(to, not overlay.Peer)
 }
 
+func (r *Registry) initRelays() {
+	r.ways.asked, r.ways.failed = make(map[life]time.Duration), make(map[life]overlay.Peer)
+	r.circuits.m = make(map[circuitKey]*circuitConn)
+	r.circuits.dials = make(chan struct{}, max(r.cfg.Limits.MaxHandshakes/2, 1))
+}
+
 // SetFinder sets who is asked for a way to a node, at most twice a second for
 // each, and told which neighbor leads nowhere. It must not block; its answer is
 // SetWay or NoWay.
