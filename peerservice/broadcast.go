@@ -133,11 +133,6 @@ func (c *casting) Receive(ctx actor.Context) {
 		c.tick()
 	case castTicked:
 		c.ticking = false
-		for _, o := range c.origins { // each by itself: the order plays no part
-			o.path.Expire(c.now())
-			c.pop(o)
-			c.release(o)
-		}
 		c.tick()
 	case overlay.Delivered:
 		c.deliver(m)
@@ -176,7 +171,9 @@ func (c *casting) deliver(m overlay.Delivered) {
 		}
 	}
 	c.pop(o)
-	c.tick()
+	if o.waits() {
+		c.tickLater()
+	}
 }
 
 func (c *casting) origin(p overlay.Peer) *origin {
@@ -312,17 +309,28 @@ func (c *casting) drop(o *origin, why string) {
 	o.early = nil
 }
 
-// tick comes back while something waits for a piece that is missing, or for its
-// life's turn.
+// tick hands on, or gives up, what has waited long enough.
 func (c *casting) tick() {
-	if c.ticking {
-		return
-	}
-	for _, o := range c.origins {
-		if _, waits := o.path.Waits(); waits || len(o.early) > 0 {
-			c.ticking = true
-			time.AfterFunc(castTick, func() { c.s.root.Send(c.s.pids[castPart], castTicked{}) })
-			return
+	for _, o := range c.origins { // each by itself: the order plays no part
+		o.path.Expire(c.now())
+		c.pop(o)
+		c.release(o)
+		if o.waits() {
+			c.tickLater()
 		}
+	}
+}
+
+// waits reports whether something waits for a piece that is missing, or for its
+// life's turn.
+func (o *origin) waits() bool {
+	_, waits := o.path.Waits()
+	return waits || len(o.early) > 0
+}
+
+func (c *casting) tickLater() {
+	if !c.ticking {
+		c.ticking = true
+		time.AfterFunc(castTick, func() { c.s.root.Send(c.s.pids[castPart], castTicked{}) })
 	}
 }
