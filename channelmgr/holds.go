@@ -134,3 +134,16 @@ func (h *holds) held(p overlay.Peer) bool {
 	defer h.mu.Unlock()
 	return len(h.up[lifeOf(p)]) > 0 || h.waiting[lifeOf(p)] != nil
 }
+
+// down tells all holders that a session's link is gone; their holds go with it.
+func (m *manager) down(peer overlay.Peer, why messages.Reason) {
+	h := &m.r.holds
+	h.mu.Lock()
+	k := lifeOf(peer)
+	owners := h.up[k]
+	delete(h.up, k)
+	h.mu.Unlock()
+	for _, o := range owners {
+		m.report(o, &messages.LinkDown{Peer: nodeRef(peer), Reason: string(why)})
+	}
+}

@@ -252,6 +252,9 @@ func (m *manager) established(l *link) {
 		delete(m.failures, dataLink{life: lifeOf(l.s.peer), index: l.index})
 		l.start()
 		l.s.tellChannels("")
+		if l.relayed {
+			m.reopen(l.s) // see theirs
+		}
 		return
 	}
 	k := lifeOf(l.s.peer)
@@ -328,7 +331,11 @@ func (m *manager) onFailed(msg *messages.LinkFailed) {
 		return
 	case msg.GetRelayed():
 		delete(m.relaying, lifeOf(peer))
-		m.unlinked(peer)
+		if why == messages.ReasonDuplicate { // the peer's own is on its way
+			m.later(firstLink, &messages.OpenLink{Peer: msg.GetPeer(), Index: wanted})
+		} else {
+			m.unlinked(peer)
+		}
 		return
 	}
 	k, contact := lifeOf(peer), msg.GetContact()
@@ -416,6 +423,10 @@ func (m *manager) onOpenLink(peer overlay.Peer, index uint8) {
 		p.dropRelays()
 		return
 	}
+	if wait := m.theirs(s); wait > 0 {
+		m.later(wait, &messages.OpenLink{Peer: nodeRef(peer), Index: uint32(index)})
+		return
+	}
 	p.mu.Lock()
 	ask := p.link == nil && p.ended == "" && p.dialing == 0
 	if ask {
@@ -482,18 +493,5 @@ func (m *manager) onEnded(msg *messages.LinkEnded) {
 	m.down(peer, messages.Reason(msg.GetReason()))
 	if s != nil {
 		m.reopen(s) // what came while it was closing
-	}
-}
-
-// down tells all holders that a session's link is gone; their holds go with it.
-func (m *manager) down(peer overlay.Peer, why messages.Reason) {
-	h := &m.r.holds
-	h.mu.Lock()
-	k := lifeOf(peer)
-	owners := h.up[k]
-	delete(h.up, k)
-	h.mu.Unlock()
-	for _, o := range owners {
-		m.report(o, &messages.LinkDown{Peer: nodeRef(peer), Reason: string(why)})
 	}
 }

@@ -78,6 +78,22 @@ func (m *manager) opened(id uint64) {
 	}
 }
 
+// firstLink is how long a session over relays is left to the peer that opens it,
+// and then its first data link.
+const firstLink = time.Second
+
+// theirs is how long the peer is given to dial the first data link of a session
+// that it has opened over relays, since it has something to send: else both dial
+// it, when both have.
+func (m *manager) theirs(s *Session) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.control; l != nil && l.relayed && !l.dialed && len(s.links) == 0 {
+		return l.since + firstLink - m.r.now()
+	}
+	return 0
+}
+
 // forget drops what is known of attempts to reach peers whose sessions have
 // ended.
 func (m *manager) forget() {
