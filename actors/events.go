@@ -174,9 +174,8 @@ type note interface{ event(n seq) Event }
 // eventBound is how many events wait for a subscriber.
 const eventBound = 1024
 
-// each calls f for each event until ctx or the node ends.
-func (d *Distribution) each(ctx context.Context, where []Filter, f func(Event) bool) {
-	sub := d.service.Subscribe(eventBound)
+// each calls f for each event of a subscription until ctx or the node ends.
+func (d *Distribution) each(ctx context.Context, sub *peerservice.Subscription, where []Filter, f func(Event) bool) {
 	defer sub.Close()
 	n := seq(0)
 	for {
@@ -202,9 +201,10 @@ func (d *Distribution) Events(ctx context.Context) <-chan Event {
 		close(ch)
 		return ch
 	}
+	sub := d.service.Subscribe(eventBound) // before this returns: nothing is missed from now on
 	d.pump(func() {
 		defer close(ch)
-		d.each(ctx, nil, func(e Event) bool {
+		d.each(ctx, sub, nil, func(e Event) bool {
 			select {
 			case ch <- e:
 				return true
@@ -224,8 +224,9 @@ func (d *Distribution) Events(ctx context.Context) <-chan Event {
 func (d *Distribution) SubscribeMembership(pid *actor.PID, where ...Filter) (cancel func()) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	if !d.stopped.Load() {
+		sub := d.service.Subscribe(eventBound)
 		d.pump(func() {
-			d.each(ctx, where, func(e Event) bool {
+			d.each(ctx, sub, where, func(e Event) bool {
 				d.root.Send(pid, e)
 				return ctx.Err() == nil
 			})
@@ -236,7 +237,7 @@ func (d *Distribution) SubscribeMembership(pid *actor.PID, where ...Filter) (can
 
 // publishEvents publishes all events on the system's event stream.
 func (d *Distribution) publishEvents() {
-	d.each(d.ctx, nil, func(e Event) bool {
+	d.each(d.ctx, d.service.Subscribe(eventBound), nil, func(e Event) bool {
 		d.system.EventStream.Publish(e)
 		return true
 	})

@@ -56,7 +56,7 @@ func (sub *Subscription) put(e Event) {
 	if sub.ended {
 		return
 	}
-	if sub.lost {
+	if _, note := e.(Noted); sub.lost && !note {
 		// The Snapshot that is still to come contains it.
 	} else if len(sub.queue) >= sub.bound {
 		sub.queue, sub.lost = nil, true

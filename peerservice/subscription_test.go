@@ -24,7 +24,9 @@ func TestSlowSubscriber(t *testing.T) {
 			}
 			return describe(e)
 		}
+		a.svc.Note("a note") // is in no Snapshot
 		require.Equal(t, "snapshot 1", next())
+		require.Equal(t, "peerservice.Noted", next())
 		require.Equal(t, "nothing", next())
 		b := c.start("b", []string{addr("a")})
 		b.sees("a", "b")
