@@ -155,6 +155,7 @@ func (r *runtime) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		r.d.registry.BindControl(c.Self())
+		r.d.digestChannels() // what came over links before is gone
 		r.arm(c.Self())
 	case *actor.Stopping, *actor.Restarting:
 		r.timer.Stop()
