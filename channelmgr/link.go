@@ -185,6 +185,11 @@ func (l *link) releaseSegs() {
 		l.segs[i].release()
 	}
 	l.segs = l.segs[:0]
+	for _, b := range l.packs.bodies {
+		b.release()
+	}
+	clear(l.packs.bodies)
+	l.packs.bodies = l.packs.bodies[:0]
 	if cap(l.segs) > 256 {
 		l.segs = nil
 	}

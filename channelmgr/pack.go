@@ -48,6 +48,7 @@ type packing struct {
 	pause  int     // chunks that are still left as they are
 	out    []segment
 	gather []byte
+	bodies []*body // of what was packed; earlier pieces of them may be written as they are
 }
 
 // understands notes what the peer's hello says.
@@ -78,6 +79,9 @@ func (l *link) pack(c Compression, st *channelCounters) {
 		if packed, ok := l.packChunk(c, rest[:n], size, st); ok {
 			k.out = append(k.out, packed)
 			for i := range rest[:n] {
+				if b := rest[i].body; b != nil {
+					k.bodies, rest[i].body = append(k.bodies, b), nil
+				}
 				rest[i].release()
 			}
 		} else {

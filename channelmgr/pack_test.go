@@ -132,6 +132,36 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// A message of which one piece is packed and one is not stays whole until both
+// are written: its memory is nobody else's before.
+func TestPackedInPart(t *testing.T) {
+	for _, c := range []Compression{S2, Zstd} {
+		l := &link{s: &Session{r: &Registry{}}}
+		l.packs.understands([]string{codecNames[c]})
+		large := newBody(2 * frame.MaxPiece)
+		for range frame.MaxPiece / 4 {
+			large.b = binary.BigEndian.AppendUint32(large.b, rand.Uint32())
+		}
+		large.b = large.b[:2*frame.MaxPiece]
+		clear(large.b[frame.MaxPiece:])
+		want := bytes.Clone(large.b)
+		ln := new(lane)
+		for rest := large.b; len(rest) > 0; {
+			next := rest[:frame.MaxPiece]
+			rest = rest[frame.MaxPiece:]
+			ln.piece(func(b []byte) []byte { return frame.AppendPiece(b, 1, 5, 7) }, next, lastOf(rest, large), 0)
+		}
+		l.segs = ln.q.take(nil, writeBatch)
+		l.packs.pause = 1
+		l.pack(c, new(channelCounters))
+		require.Equal(t, frame.KindPacked, frame.Kind(l.segs[len(l.segs)-1].b[4]))
+		require.Len(t, large.b, len(want), "released before it is written")
+		require.Equal(t, want[:frame.MaxPiece], l.segs[1].b)
+		l.releaseSegs()
+		require.Empty(t, large.b, "not released")
+	}
+}
+
 // Whatever a peer packs: nothing panics, and nothing is larger than declared.
 func FuzzUnpack(f *testing.F) {
 	for _, b := range bombs() {
