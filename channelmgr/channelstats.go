@@ -163,7 +163,7 @@ func (s *Session) addStats(get func(name string) *ChannelStats) {
 		p.mu.Unlock()
 	}
 	for _, c := range s.inbounds() {
-		st := get(baseName(c.name))
+		st := get(c.base)
 		c.used(func(_ uint8, f *inFlow) {
 			f.mu.Lock()
 			st.Received, st.ReceivedBytes, st.Duplicates = st.Received+f.got, st.ReceivedBytes+f.gotBytes, st.Duplicates+f.doubles
@@ -182,19 +182,37 @@ func (s *Session) settle() {
 	r.mu.Lock()
 	delete(r.ending, s)
 	r.mu.Unlock()
-	byName := make(map[string]*ChannelStats)
-	s.addStats(func(name string) *ChannelStats {
-		if byName[name] == nil {
-			byName[name] = new(ChannelStats)
+	for _, p := range s.allPipes() {
+		p.mu.Lock()
+		for _, ln := range p.lanes {
+			if ln.stats != nil {
+				ln.stats.sent.Add(ln.sent)
+				ln.stats.sentBytes.Add(ln.sentBytes)
+			}
 		}
-		return byName[name]
-	})
-	for name, st := range byName {
-		c := r.channelCounters(name)
-		c.sent.Add(st.Sent)
-		c.sentBytes.Add(st.SentBytes)
-		c.received.Add(st.Received)
-		c.receivedBytes.Add(st.ReceivedBytes)
-		c.doubles.Add(st.Duplicates)
+		p.mu.Unlock()
 	}
+	r.settleFlows(s.inbounds())
+}
+
+// settleFlows adds what was counted in flows to the channels' counters. Those of a
+// session that has ended may go on, in another or for what its links still bring:
+// they count anew. r.tally is held.
+func (r *Registry) settleFlows(list []*inbound) {
+	for _, c := range list {
+		st := r.channelCounters(c.base)
+		c.used(func(_ uint8, f *inFlow) {
+			f.mu.Lock()
+			f.settle(st)
+			f.mu.Unlock()
+		})
+	}
+}
+
+// settle adds what was counted in the flow. f.mu is held.
+func (f *inFlow) settle(st *channelCounters) {
+	st.received.Add(f.got)
+	st.receivedBytes.Add(f.gotBytes)
+	st.doubles.Add(f.doubles)
+	f.got, f.gotBytes, f.doubles = 0, 0, 0
 }

@@ -81,3 +81,17 @@ func (p *pipe) checkBounds() error {
 	}
 	return nil
 }
+
+// Parted returns how many channels of ended lives are kept as they were, and in
+// how many bytes the numbers of all others.
+func (r *Registry) Parted() (asTheyWere, packed int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.parted.m {
+		asTheyWere += len(f.in)
+		for _, b := range f.rest {
+			packed += len(b)
+		}
+	}
+	return asTheyWere, packed
+}

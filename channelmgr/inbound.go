@@ -22,6 +22,12 @@ type inbound struct {
 	flows [Slots]*inFlow // made on first use
 }
 
+func newInbound(name string, epoch uint64) *inbound {
+	c := &inbound{name: name, base: baseName(name)}
+	c.epoch.Store(epoch)
+	return c
+}
+
 // inFlow is the receiving end of a flow. Its lock is held while a message is
 // posted, so that two links cannot swap two messages.
 type inFlow struct {
@@ -111,8 +117,7 @@ func (c *inbound) flow(slot uint8) *inFlow {
 // anew returns the receiving side of the channel for new flows. What is parked of
 // the old ones goes before theirs.
 func (c *inbound) anew(epoch uint64) *inbound {
-	n := &inbound{name: c.name, base: c.base}
-	n.epoch.Store(epoch)
+	n := newInbound(c.name, epoch)
 	c.used(func(slot uint8, f *inFlow) {
 		f.mu.Lock()
 		f.abandon()
@@ -149,8 +154,7 @@ func (s *Session) inbound(name string) (*inbound, error) {
 	case len(s.in) >= maxWireChannels+2:
 		return nil, badFrame(messages.ReasonLimit, "more channels than the protocol carries")
 	default:
-		c = &inbound{name: name, base: baseName(name)}
-		c.epoch.Store(s.inEpoch)
+		c = newInbound(name, s.inEpoch)
 		s.in[name] = c
 	}
 	return c, nil

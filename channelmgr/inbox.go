@@ -34,6 +34,16 @@ type inbox struct {
 	running bool // a goroutine posts
 }
 
+// busy reports whether something waits there, as far as can be said without
+// waiting for it.
+func (in *inbox) busy() bool {
+	if !in.mu.TryLock() {
+		return true
+	}
+	defer in.mu.Unlock()
+	return in.running || in.q.Len() > 0
+}
+
 // parcel is a message that waits to be posted.
 type parcel struct {
 	c      *inbound

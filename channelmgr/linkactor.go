@@ -134,7 +134,11 @@ func (r *Registry) linkEnded(l *link) {
 			data = append(data, d)
 		}
 	}
+	parted := s.parted
 	s.mu.Unlock()
+	if parted {
+		r.packParted()
+	}
 	r.mu.Unlock()
 	s.detach(l)
 	for _, d := range data { // without reports and heartbeats a data link is blind

@@ -95,7 +95,58 @@ func TestLateOnAnEndedSession(t *testing.T) {
 			<-ended
 			require.Eventually(t, func() bool { return a.count() > len(k.want) && a.reg.Stats()["links"] == 2 }, 10*time.Second, time.Millisecond)
 			require.Equal(t, k.want, without(a.all(), "gate:"))
+			received := 0
+			for _, st := range a.reg.ChannelStats() {
+				received += int(st.Received)
+			}
+			require.Equal(t, a.count(), received, "counted for both sessions, or for none")
 		})
+	}
+}
+
+// Of a life that has ended here numbers are left when no link of it is: whoever
+// sends again what has come, since it was not told of its end, is not delivered
+// twice, and loses nothing. Each message is counted once.
+func TestFlowsOfAnEndedLife(t *testing.T) {
+	tr := transport.NewMemory()
+	a := start(t, "a", tr, handshake.ModeInsecure)
+	body, err := proto.Marshal(wrapperspb.String("x"))
+	require.NoError(t, err)
+	begin := append(frame.AppendSession(nil, frame.Session{Epoch: 1}), frame.AppendDefine(nil, frame.TableChannel, 2, "c")...)
+	const lives = 4
+	for life := range uint64(lives) {
+		m := memberOver(t, a, tr)
+		out := begin
+		for slot := range uint8(channelmgr.Slots) {
+			first := 10*life + 1
+			if life > 0 {
+				first -= 3 // they were not confirmed
+				out = append(out, frame.AppendBegin(nil, frame.Begin{Channel: 2, Slot: slot, Base: first})...)
+			}
+			for seq := first; seq <= 10*(life+1); seq++ {
+				out = append(out, data(frame.Data{Channel: 2, Slot: slot, Seq: seq, Type: "google.protobuf.StringValue", Target: fmt.Sprint(slot, "/", seq)}, body)...)
+			}
+		}
+		_, err := m.link(handshake.Bulk, 20).Write(out)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return a.count() == 10*int(life+1)*channelmgr.Slots }, 10*time.Second, time.Millisecond)
+		s := a.reg.Session("evil")
+		a.reg.EndSession(s.Peer(), 1, messages.ReasonDown)
+		require.Eventually(t, func() bool {
+			asTheyWere, packed := a.reg.Parted()
+			return asTheyWere == 0 && packed > 0 && packed <= 4*channelmgr.Slots
+		}, 10*time.Second, time.Millisecond)
+	}
+	seen := make(map[string]bool)
+	for _, e := range a.all() {
+		require.False(t, seen[e], "%s came twice", e)
+		seen[e] = true
+	}
+	for _, st := range a.reg.ChannelStats() {
+		if st.Channel == "c" {
+			require.EqualValues(t, 10*lives*channelmgr.Slots, st.Received-st.Duplicates)
+			require.EqualValues(t, 3*(lives-1)*channelmgr.Slots, st.Duplicates)
+		}
 	}
 }
 

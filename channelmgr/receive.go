@@ -314,9 +314,13 @@ func (l *link) onSession(m frame.Session) error {
 		}
 	}
 	fresh := make(map[string]*inbound)
-	for _, c := range s.inbounds() {
+	old := s.inbounds()
+	for _, c := range old {
 		fresh[c.name] = c.anew(m.Epoch)
 	}
+	s.r.tally.Lock()
+	defer s.r.tally.Unlock()
+	s.r.settleFlows(old)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.parted {

@@ -330,7 +330,7 @@ func (r *Registry) EndSession(p overlay.Peer, generation uint64, why messages.Re
 	}
 	delete(r.lives, lifeOf(p))
 	r.ending[s] = true
-	r.parted.keep(s)
+	r.part(s)
 	if r.Session(p.Name) == s {
 		r.publish(p.Name, nil)
 	}

@@ -61,6 +61,18 @@ type Receiver struct {
 	held held
 }
 
+// Resume returns the receiving end of a flow of which only the result of Rest is
+// left.
+func Resume(arrived, lost uint64) Receiver {
+	return Receiver{arrived: arrived, lost: lost, told: arrived, top: arrived + 1}
+}
+
+// Rest returns what is to be remembered of a flow on which nothing can come until
+// another carrier begins. It reports false while a carrier is open.
+func (r *Receiver) Rest() (arrived, lost uint64, ok bool) {
+	return r.arrived, r.lost, len(r.legs) == 0 && len(r.held.items) == 0
+}
+
 // Next returns the lowest number that has not arrived.
 func (r *Receiver) Next() uint64 { return r.arrived + 1 }
 
