@@ -50,6 +50,7 @@ func (ln *lane) begin(dst []byte) []byte {
 		}
 		return dst
 	}
+	ln.ground()
 	if ln.kept != nil {
 		ln.kept.again(ln)
 	}
@@ -86,6 +87,15 @@ func (ln *lane) orphans() (n int) {
 		}
 	})
 	return n
+}
+
+// ground keeps the memory of a message that was taken for writing in part out of
+// the pools: a writer, of whom nobody knows when it is done, may still read its
+// beginning. The pipe's lock is held, or the pipe has ended.
+func (ln *lane) ground() {
+	for i := range ln.orphans() {
+		ln.q.list[i].body = nil
+	}
 }
 
 // takeOrphans moves those pieces to dst, unless they are kept to be written
@@ -154,6 +164,7 @@ func (ln *lane) returnQueued(why messages.Reason) {
 	if ln.latest != nil {
 		ln.latest.leave(ln)
 	}
+	ln.ground()
 	first := ln.firstQueued()
 	var written [Slots]uint64 // numbers up to this were written, perhaps to a link before
 	for _, slot := range ln.slots {
