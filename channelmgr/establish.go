@@ -399,11 +399,8 @@ func (s *Session) carry(l *link) {
 	p, last := s.pipes[l.index], s.links[l.index]
 	switch {
 	case l.control:
-		if p, last = s.ctl, s.control; last == l {
-			s.direct.Store(!l.relayed)
-			s.linked.Store(true)
-			s.reportAnew.Store(true)
-			s.retell.Store(true)
+		if p, last = s.ctl, s.control; last == l && l.relayed {
+			s.direct.Store(false)
 		}
 	case l.leaving.Load():
 		p = nil
@@ -411,8 +408,20 @@ func (s *Session) carry(l *link) {
 		p = s.pipe(l.index) // to greet on it
 	}
 	s.mu.Unlock()
-	if p != nil && last == l {
-		p.attach(l)
+	if p == nil || last != l {
+		return
+	}
+	p.attach(l)
+	if !l.control {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.control == l && s.ended == "" { // who finds it linked can write on it
+		s.direct.Store(!l.relayed)
+		s.linked.Store(true)
+		s.reportAnew.Store(true)
+		s.retell.Store(true)
 	}
 }
 
