@@ -15,12 +15,11 @@ import (
 
 // attempt is a dial in progress.
 type attempt struct {
-	id      uint64
+	id uint64
+	place
 	peer    overlay.Peer // name empty: a contact
-	control bool
-	index   uint8
-	relayed bool // over a circuit
-	trial   bool // over a way that may be none any more: it is not worth a search
+	trial   bool         // over a way that may be none any more: it is not worth a search
+	calling bool         // its peer may have heard of it; with the registry's lock
 	done    chan struct{}
 	theirs  overlay.Peer // who refused it, since a link stands
 }
@@ -69,6 +68,13 @@ func (r *Registry) dial(a *attempt) (*link, *handshake.Error) {
 		defer func() { <-r.handshakes }()
 	case <-ctx.Done():
 		return nil, &handshake.Error{Reason: messages.ReasonTimeout, Err: ctx.Err()}
+	}
+	r.mu.Lock()
+	stands := r.stands(a) // since it waited
+	a.calling = !stands
+	r.mu.Unlock()
+	if stands {
+		return nil, needless()
 	}
 	further := r.lifeSession(lifeOf(a.peer)) != nil
 	conn, sec, err := net.Conn(nil), r.cfg.Security, error(nil)
@@ -215,7 +221,7 @@ func (r *Registry) welcome(conn net.Conn, relayed bool) {
 }
 
 // decide is our verdict on a dialer, and notes whom w welcomes. It takes no long
-// lock and never blocks.
+// lock, and waits for a call of ours to the same peer only.
 func (r *Registry) decide(h handshake.Hello, relayed bool, w *welcome) (handshake.Hello, handshake.Answer) {
 	control := h.Class == handshake.Control
 	mine := r.hello(control, h.Index, "")
@@ -229,14 +235,16 @@ func (r *Registry) decide(h handshake.Hello, relayed bool, w *welcome) (handshak
 	case h.Expect != "" && h.Expect != self.Name:
 		return refuse(messages.ReasonWrongName, 0, "this is node "+self.Name)
 	}
+	at := place{control: control, index: h.Index, relayed: relayed}
+	r.answered(h, at)
 	r.mu.Lock()
 	blocked := r.blocked[h.Name]
 	current := r.Session(h.Name)
 	s := r.lives[lifeOf(peer)]
 	smaller := self.Compare(peer) < 0
-	dialing := r.dials(h, relayed)
-	if control && !relayed && !(dialing && smaller) {
-		w.peer, w.addrs = peer, h.Addrs
+	dialing := r.dials(h, at) != nil
+	if h.Class != handshake.Look && !(dialing && smaller) {
+		w.place, w.peer, w.addrs = at, peer, h.Addrs
 		r.welcomes[w] = struct{}{}
 	}
 	r.mu.Unlock()

@@ -130,7 +130,7 @@ func (m *manager) takeUp() {
 		m.reopen(s)
 	}
 	for _, p := range m.r.holds.unanswered() {
-		m.dial(&attempt{peer: p, control: true})
+		m.dial(&attempt{peer: p, place: place{control: true}})
 	}
 	m.r.holds.mu.Lock()
 	var gone []life
@@ -174,7 +174,7 @@ func (m *manager) connect(peer overlay.Peer, owner string) {
 		fresh := await(h.contacts, peer.Addr, peer, owner)
 		h.mu.Unlock()
 		if fresh {
-			m.dial(&attempt{peer: peer, control: true})
+			m.dial(&attempt{peer: peer, place: place{control: true}})
 		}
 		return
 	}
@@ -191,7 +191,7 @@ func (m *manager) connect(peer overlay.Peer, owner string) {
 	fresh := await(h.waiting, k, peer, owner)
 	h.mu.Unlock()
 	if fresh {
-		m.dial(&attempt{peer: peer, control: true})
+		m.dial(&attempt{peer: peer, place: place{control: true}})
 	}
 }
 
@@ -372,7 +372,7 @@ func (m *manager) onFailed(msg *messages.LinkFailed) {
 	if w.dial == 0 && now < w.until {
 		peer = w.peer
 		h.mu.Unlock()
-		m.dial(&attempt{peer: peer, control: true})
+		m.dial(&attempt{peer: peer, place: place{control: true}})
 		return
 	}
 	if contact != "" {
@@ -434,7 +434,7 @@ func (m *manager) onOpenLink(peer overlay.Peer, index uint8) {
 	}
 	p.mu.Unlock()
 	if ask {
-		m.dial(&attempt{peer: s.peer, index: index, relayed: !s.Direct()})
+		m.dial(&attempt{peer: s.peer, place: place{index: index, relayed: !s.Direct()}})
 	}
 }
 

@@ -40,7 +40,7 @@ func (m *manager) reach(s *Session) {
 	}
 	if !m.relaying[k] {
 		m.relaying[k] = true
-		m.dial(&attempt{peer: s.peer, control: true, relayed: true, trial: trial})
+		m.dial(&attempt{peer: s.peer, place: place{control: true, relayed: true}, trial: trial})
 	}
 }
 
@@ -122,7 +122,7 @@ func (m *manager) straighten(s *Session) {
 	s.mu.Unlock()
 	slices.Sort(list)
 	for _, i := range list {
-		m.dial(&attempt{peer: s.peer, index: i})
+		m.dial(&attempt{peer: s.peer, place: place{index: i}})
 	}
 }
 

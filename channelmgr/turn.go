@@ -12,13 +12,22 @@ import (
 )
 
 // Of two control links to one peer the second breaks the first, and what was just
-// written on that is lost: a request to join, say. So handshakes with one peer go
-// one after the other, as far as this node can tell who will answer: dials wait for
-// dials to the same address and for the peer's own, and need not go on if a link
-// stands by then.
+// written on that is lost: a request to join, say. Of two data links for one place
+// the first ends in order while it is young, and breaks later. So handshakes with
+// one peer go one after the other, as far as this node can tell who will answer:
+// dials wait for dials to the same address and for the peer's own, and need not go
+// on if a link stands by then.
 
-// welcome is a peer's control link that is being accepted.
+// place is what a link is for.
+type place struct {
+	control bool
+	index   uint8
+	relayed bool // over a circuit
+}
+
+// welcome is a peer's link that is being accepted.
 type welcome struct {
+	place
 	peer  overlay.Peer
 	addrs []string
 	done  chan struct{}
@@ -36,7 +45,7 @@ func (r *Registry) turn(ctx context.Context, a *attempt) *handshake.Error {
 		if rival == nil {
 			defer r.mu.Unlock()
 			if r.stands(a) {
-				return &handshake.Error{Reason: messages.ReasonDuplicate, Err: errors.New("a link stands")}
+				return needless()
 			}
 			a.done = make(chan struct{})
 			r.attempts[a.id] = a
@@ -54,32 +63,38 @@ func (r *Registry) turn(ctx context.Context, a *attempt) *handshake.Error {
 // rival is the end of a handshake that would give an attempt's peer a link. A peer
 // that dials again and again is waited for once. mu is held.
 func (r *Registry) rival(a *attempt, patient bool) <-chan struct{} {
-	if !a.control || a.relayed {
-		return nil
-	}
 	for _, b := range r.attempts {
-		if b.control && !b.relayed && b.peer.Addr == a.peer.Addr {
+		if b.place == a.place && b.peer.Addr == a.peer.Addr {
 			return b.done
 		}
 	}
 	for w := range r.welcomes {
-		if patient && (w.peer.Same(a.peer) || a.peer.IsContact() && slices.Contains(w.addrs, a.peer.Addr)) {
+		if patient && w.place == a.place && (w.peer.Same(a.peer) || a.peer.IsContact() && slices.Contains(w.addrs, a.peer.Addr)) {
 			return w.done
 		}
 	}
 	return nil
 }
 
-// stands reports whether a control link to an attempt's peer stands. mu is held.
+// stands reports whether a link stands in the place that an attempt is for. mu is
+// held.
 func (r *Registry) stands(a *attempt) bool {
+	s := r.lives[lifeOf(a.peer)]
 	switch {
-	case !a.control || a.relayed:
+	case a.peer.IsContact():
+		return r.reached(a.peer.Addr) != nil
+	case s == nil:
 		return false
-	case !a.peer.IsContact():
-		s := r.lives[lifeOf(a.peer)]
-		return s != nil && s.Direct()
+	case a.control && !a.relayed:
+		return s.Direct()
 	}
-	return r.reached(a.peer.Addr) != nil
+	l := s.linkAt(a.control, a.index)
+	return l != nil && !l.failed.Load() && !l.leaving.Load() && (a.control || l.relayed == a.relayed)
+}
+
+// needless is the answer to an attempt to make a link that stands.
+func needless() *handshake.Error {
+	return &handshake.Error{Reason: messages.ReasonDuplicate, Err: errors.New("a link stands")}
 }
 
 // reached is the control link to the node at an address, nil if there is none: one
@@ -116,16 +131,38 @@ func (r *Registry) attempted(a *attempt) {
 	close(a.done)
 }
 
-// dials reports whether a dial from here is about to give a peer the link that it
-// asks for. mu is held.
-func (r *Registry) dials(h handshake.Hello, relayed bool) bool {
+// dials returns a dial from here that is about to give a peer the link that it asks
+// for. mu is held.
+func (r *Registry) dials(h handshake.Hello, at place) *attempt {
 	for _, a := range r.attempts {
-		if a.control == (h.Class == handshake.Control) && a.index == h.Index && a.relayed == relayed &&
-			(a.peer.Same(h.Peer()) || a.peer.IsContact() && slices.Contains(h.Addrs, a.peer.Addr)) {
-			return true
+		if a.place == at && (a.peer.Same(h.Peer()) || a.peer.IsContact() && slices.Contains(h.Addrs, a.peer.Addr)) {
+			return a
 		}
 	}
-	return false
+	return nil
+}
+
+// callWait bounds how long a peer's call waits for ours. Our choice.
+const callWait = time.Second
+
+// answered waits for the end of a call from here to a peer that calls here: the
+// smaller of the two refuses the other's call while it dials itself, so its answer
+// to ours may be on the way.
+func (r *Registry) answered(h handshake.Hello, at place) {
+	r.mu.Lock()
+	ours := r.dials(h, at)
+	wait := ours != nil && ours.calling && h.Peer().Compare(r.Self()) < 0
+	r.mu.Unlock()
+	if !wait {
+		return
+	}
+	timer := time.NewTimer(callWait)
+	defer timer.Stop()
+	select {
+	case <-ours.done:
+	case <-timer.C:
+	case <-r.ctx.Done():
+	}
 }
 
 // welcomed: the handshake of a peer's link has ended.

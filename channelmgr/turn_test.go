@@ -1,14 +1,17 @@
 package channelmgr_test
 
 import (
+	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
@@ -87,10 +90,12 @@ func TestCallsInTurn(t *testing.T) {
 				a, b := [2]*greeter{greet(na, "o"), greet(na, "p")}, [2]*greeter{greet(nb, "o"), greet(nb, "p")}
 				calls(a, b)
 				for i := range 2 {
-					require.Eventually(t, func() bool {
-						return a[i].linked.Load() == 1 && b[i].linked.Load() == 1 && a[i].greeting.Load() == 1 && b[i].greeting.Load() == 1
-					}, 20*time.Second, time.Millisecond)
-					require.Zero(t, a[i].failed.Load()+b[i].failed.Load())
+					state := func() string {
+						return fmt.Sprint(a[i].linked.Load(), b[i].linked.Load(), a[i].greeting.Load(), b[i].greeting.Load(), a[i].failed.Load(), b[i].failed.Load())
+					}
+					for end := time.Now().Add(time.Minute); state() != "1 1 1 1 0 0"; time.Sleep(time.Millisecond) {
+						require.True(t, time.Now().Before(end), "linked, greeted, failed at both: %s; %v; %v", state(), na.reg.Stats(), nb.reg.Stats())
+					}
 				}
 				for _, n := range []*node{na, nb} {
 					require.Equal(t, 1, n.reg.Links())
@@ -103,6 +108,44 @@ func TestCallsInTurn(t *testing.T) {
 	}
 }
 
+// Two that begin to send on a channel at once have one link for it between them,
+// over which both send, and no other takes its place.
+func TestBothSendFirst(t *testing.T) {
+	const channels = 50
+	var specs []channelmgr.ChannelSpec
+	for i := range channels {
+		specs = append(specs, channelmgr.ChannelSpec{Name: fmt.Sprint("c", i)})
+	}
+	forEach(t, func(t *testing.T, tr func() transport.Transport, mode handshake.Mode) {
+		many := func(c *channelmgr.Config) {
+			c.Channels, c.Limits.MaxHandshakes = specs, 4*channels
+			c.Timing.HandshakeTimeout = time.Minute // a busy machine takes its time
+		}
+		a, b := start(t, "a", tr(), mode, many), start(t, "b", tr(), mode, many)
+		there := a.connect(b)
+		require.Eventually(t, func() bool { s := b.reg.Session("a"); return s != nil && s.Linked() }, 10*time.Second, time.Millisecond)
+		back := b.reg.Session("a")
+		var all sync.WaitGroup
+		for _, spec := range specs {
+			for _, s := range []*channelmgr.Session{there, back} {
+				all.Go(func() {
+					if err := s.Send(&channelmgr.Outgoing{Channel: spec.Name, Target: "x", Msg: wrapperspb.String("x")}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		all.Wait()
+		require.Eventually(t, func() bool { return a.count() == channels && b.count() == channels }, time.Minute, time.Millisecond)
+		require.Equal(t, a.reg.Links(), b.reg.Links())
+		for _, n := range []*node{a, b} {
+			for k, v := range n.reg.Stats() {
+				require.False(t, v > 0 && strings.HasPrefix(k, "link_ended"), "%s: %s %d", n.reg.Self().Name, k, v)
+			}
+		}
+	})
+}
+
 // A member that claims a contact's address does not keep it from being called.
 func TestAClaimedAddress(t *testing.T) {
 	tcp := transport.TCP{}
@@ -110,6 +153,7 @@ func TestAClaimedAddress(t *testing.T) {
 	a := start(t, "a", tcp, handshake.ModeInsecure)
 	liar := start(t, "liar", tcp, handshake.ModeInsecure, func(c *channelmgr.Config) { c.Self.Addr = b.reg.Self().Addr })
 	liar.connect(a)
+	require.Eventually(t, func() bool { s := a.reg.Session("liar"); return s != nil && s.Linked() }, 20*time.Second, time.Millisecond)
 	require.Equal(t, b.reg.Self().Addr, a.reg.Session("liar").Peer().Addr, "it is believed to live there")
 	a.connectTo(b)
 	require.Eventually(t, func() bool { s := a.reg.Session("b"); return s != nil && s.Linked() }, 20*time.Second, time.Millisecond)
