@@ -95,3 +95,22 @@ func (r *Registry) Parted() (asTheyWere, packed int) {
 	}
 	return asTheyWere, packed
 }
+
+// Opening returns how many sessions are being opened over relays.
+func (r *Registry) Opening() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.attempts {
+		if a.control && a.relayed {
+			n++
+		}
+	}
+	return n
+}
+
+// Dialing returns how many links are being dialed, or wait for that.
+func (r *Registry) Dialing() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.attempts)
+}

@@ -121,6 +121,7 @@ func (m *manager) takeUp() {
 			m.established(l)
 		}
 	}
+	m.openings()
 	for _, s := range m.r.allSessions() {
 		for _, p := range s.allPipes() {
 			p.mu.Lock()

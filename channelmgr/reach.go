@@ -56,6 +56,17 @@ func (m *manager) mayOpen(a *attempt) bool {
 	return false
 }
 
+// openings finds the attempts that a predecessor began.
+func (m *manager) openings() {
+	m.r.mu.Lock()
+	defer m.r.mu.Unlock()
+	for id, a := range m.r.attempts {
+		if a.control && a.relayed {
+			m.opening[id], m.relaying[lifeOf(a.peer)] = true, true
+		}
+	}
+}
+
 // opened lets the next of those attempts begin, if that link was of one.
 func (m *manager) opened(id uint64) {
 	if !m.opening[id] {

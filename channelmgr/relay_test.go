@@ -1,6 +1,7 @@
 package channelmgr_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -26,6 +27,81 @@ func TestNoCircuitOnACircuit(t *testing.T) {
 	require.Eventually(t, func() bool { return waits() == 0 }, 10*time.Second, time.Millisecond)
 	require.NotContains(t, a.reg.Stats(), "link_ended_bad_frame")
 	require.NotContains(t, b.reg.Stats(), "link_ended_bad_frame")
+}
+
+// star starts a node, one in the middle, and some that reach the first over that.
+// faults are between them, and those that more starts.
+func star(t *testing.T, n int, opts ...func(*channelmgr.Config)) (faults *transport.Faults, a *node, leaves []*node, more func(name string, opts ...func(*channelmgr.Config)) *node) {
+	faults = transport.NewFaults(1)
+	memory := transport.NewMemory()
+	opts = append(opts, func(c *channelmgr.Config) { c.Routing = channelmgr.RelayOnly })
+	more = func(name string, opts ...func(*channelmgr.Config)) *node {
+		n := start(t, name, faults.Node(name, memory), handshake.ModeInsecure, opts...)
+		faults.Place(name, n.reg.Self().Addr)
+		return n
+	}
+	a, middle := more("a", opts...), more("middle")
+	a.connect(middle)
+	for i := range n {
+		b := more(fmt.Sprint("leaf", i), opts...)
+		b.connect(middle)
+		b.reg.SetWay(a.reg.Self(), middle.reg.Self())
+		a.reg.SetWay(b.reg.Self(), middle.reg.Self())
+		leaves = append(leaves, b)
+	}
+	return faults, a, leaves, more
+}
+
+// Sessions over relays are opened some at a time, also by a manager that takes over
+// from one that has ended; each is opened in the end.
+func TestSessionsOverRelaysOpenInTurn(t *testing.T) {
+	const atATime = 2
+	faults, a, leaves, _ := star(t, 12, func(c *channelmgr.Config) { c.Limits.MaxHandshakes = 4 * atATime })
+	faults.Slow("a", "middle", transport.Link{Latency: 20 * time.Millisecond})
+	most, arrived := 0, func() (n int) {
+		for _, b := range leaves {
+			n += b.count()
+		}
+		return n
+	}
+	for _, b := range leaves {
+		require.NoError(t, a.reg.Ensure(b.reg.Self(), 1).Send(&channelmgr.Outgoing{Target: "x", Msg: wrapperspb.String("x")}))
+	}
+	replaced := false
+	require.Eventually(t, func() bool {
+		most = max(most, a.reg.Opening())
+		if !replaced && arrived() > 0 {
+			replaced = true
+			require.NoError(t, a.system.Root.StopFuture(managerOf(a)).Wait())
+			a.reg.SetManager(a.system.Root.Spawn(channelmgr.ManagerProps(a.reg)))
+		}
+		return arrived() == len(leaves)
+	}, time.Minute, time.Millisecond)
+	require.Positive(t, most)
+	require.LessOrEqual(t, most, atATime)
+}
+
+// Whatever is dialed over relays that lead nowhere any more, who calls is answered.
+func TestDeadWaysLeaveHandshakes(t *testing.T) {
+	var specs []channelmgr.ChannelSpec
+	for i := range 20 {
+		specs = append(specs, channelmgr.ChannelSpec{Name: fmt.Sprint("c", i)})
+	}
+	faults, a, leaves, more := star(t, 1, func(c *channelmgr.Config) {
+		c.Channels, c.Limits.MaxHandshakes, c.Timing.SilentAfter = specs, 8, time.Minute
+	})
+	s := a.reg.Ensure(leaves[0].reg.Self(), 1)
+	require.NoError(t, s.Send(&channelmgr.Outgoing{Target: "x", Msg: wrapperspb.String("x")}))
+	require.Eventually(t, func() bool { return leaves[0].count() == 1 }, time.Minute, time.Millisecond)
+	faults.Cut("middle", "leaf0")
+	for _, spec := range specs {
+		require.NoError(t, s.Send(&channelmgr.Outgoing{Channel: spec.Name, Target: "x", Msg: wrapperspb.String("x")}))
+	}
+	require.Eventually(t, func() bool { return a.reg.Dialing() > 8 }, time.Minute, time.Millisecond)
+	for i := range 3 {
+		more(fmt.Sprint("caller", i)).connect(a)
+	}
+	require.Zero(t, a.reg.Stats()["handshake_limit"])
 }
 
 // The way of a circuit goes silent, and then there is a link: what overlays say on
