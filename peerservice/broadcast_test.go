@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
 
@@ -128,4 +130,38 @@ func TestBroadcastAfterARestartOfTheHost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A broadcast in the name of a life of a node that the roster does not know is
+// handed on by nobody who has heard that node, and keeps nothing back of what the
+// node says, before and after.
+func TestBroadcastOfAMadeUpLife(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		var list []*node
+		for i := range 3 {
+			list = append(list, c.start(fmt.Sprint("n", i), []string{addr("n0")}))
+		}
+		c.knows(30*time.Second, list...)
+		say := func(text string) { require.NoError(t, list[1].svc.Broadcast(t.Context(), "", []byte(text))) }
+		forge := func(at *node, later overlay.Incarnation) {
+			payload, err := proto.Marshal(&messages.BroadcastPart{Seq: 1, First: true, Last: true, Data: []byte("made up")})
+			require.NoError(t, err)
+			self := list[1].svc.Self().Peer
+			at.svc.notified("main", overlay.Delivered{Subject: castSubject, Payload: payload, From: self, ID: overlay.MessageID{Origin: self.Name, Incarnation: self.Incarnation + later}})
+		}
+		say("one")
+		c.hears(list[0], "n1", "one")
+		c.hears(list[2], "n1", "one")
+		forge(list[0], 1)
+		forge(list[2], ^overlay.Incarnation(0)) // an earlier one
+		say("two")
+		c.hears(list[0], "n1", "one", "two")
+		c.hears(list[2], "n1", "one", "two")
+		c.pass(2 * castHold)
+		say("three")
+		for _, n := range []*node{list[0], list[2]} {
+			c.hears(n, "n1", "one", "two", "three")
+			require.EqualValues(t, 1, n.svc.Stats()["broadcast_past_life"])
+		}
+	})
 }
