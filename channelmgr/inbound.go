@@ -31,6 +31,9 @@ func newInbound(name string, epoch uint64) *inbound {
 // inFlow is the receiving end of a flow. Its lock is held while a message is
 // posted, so that two links cannot swap two messages.
 type inFlow struct {
+	c    *inbound
+	slot uint8
+
 	mu       sync.Mutex
 	rx       flow.Receiver
 	reported uint64    // next, as last reported to the sender
@@ -108,7 +111,7 @@ func (c *inbound) flow(slot uint8) *inFlow {
 	defer c.mu.Unlock()
 	f := c.flows[slot]
 	if f == nil {
-		f = new(inFlow)
+		f = &inFlow{c: c, slot: slot}
 		c.flows[slot] = f
 	}
 	return f
@@ -122,7 +125,7 @@ func (c *inbound) anew(epoch uint64) *inbound {
 		f.mu.Lock()
 		f.abandon()
 		if f.inbox != nil { // something may wait there, perhaps of flows before these
-			n.flows[slot] = &inFlow{inbox: f.inbox}
+			n.flows[slot] = &inFlow{c: n, slot: slot, inbox: f.inbox}
 		}
 		f.mu.Unlock()
 	})
@@ -198,7 +201,7 @@ type inTables struct {
 	busy     bool         // more than heartbeats came with the last read
 	ahead    int          // bytes of further frames that have arrived
 	packed   bool         // within a packed frame
-	owed     []owedReport // reports that are asked for
+	owed     []*inFlow    // reports that are asked for
 	data     frame.Data   // the reader's
 	m        Incoming     // the reader's
 	loose    Target       // for a target that is not interned

@@ -3,6 +3,8 @@ package channelmgr
 import (
 	"sync"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/maquis-go/maquis/channelmgr/causal"
 	"github.com/maquis-go/maquis/channelmgr/frame"
 	"github.com/maquis-go/maquis/messages"
@@ -44,33 +46,40 @@ func (in *inbox) busy() bool {
 	return in.running || in.q.Len() > 0
 }
 
-// parcel is a message that waits to be posted.
+// parcel is a message that waits to be posted: of an Incoming what its flow does
+// not tell. Many may wait, so it is small.
 type parcel struct {
-	c      *inbound
-	f      *inFlow
-	slot   uint8
-	m      Incoming
-	seq    uint64
-	size   int
-	name   string // of its type
-	judged bool   // the interceptor has seen it
-	why    messages.Reason
+	f       *inFlow
+	s       *Session
+	target  *Target
+	sender  *actor.PID
+	header  map[string]string
+	msg     any
+	typ     *messages.Type
+	request uint32
+	size    uint32
+	system  bool
+	judged  bool // the interceptor has seen it
 }
 
 // batch is what is posted before it is accounted for, if nothing has to wait.
-type batch [32]parcel
+type batch struct {
+	list [32]parcel
+	why  [32]messages.Reason
+	m    Incoming // the message that is being posted
+}
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
 // hand posts a message that has arrived, or parks it when it has to wait: then it
 // reports false. judged tells that its target was found to have no room, after
 // the interceptor had let it pass. f.mu is held.
-func (l *link) hand(c *inbound, f *inFlow, d *frame.Data, name string, size int, m *Incoming, judged bool) (why messages.Reason, posted bool) {
+func (l *link) hand(f *inFlow, d *frame.Data, typ *messages.Type, size int, m *Incoming, judged bool) (why messages.Reason, posted bool) {
 	s := l.s
 	switch {
 	case f.inbox != nil:
 	case d.Causal:
-		f.inbox = s.r.order(orderKey{c.name, d.Slot})
+		f.inbox = s.r.order(orderKey{f.c.name, f.slot})
 	default:
 		f.inbox = new(inbox)
 	}
@@ -87,10 +96,13 @@ func (l *link) hand(c *inbound, f *inFlow, d *frame.Data, name string, size int,
 		}
 		judged = true
 	}
-	if m.Target == &l.in.loose {
-		m.Target = &Target{ID: m.Target.ID}
+	target := m.Target
+	if target == &l.in.loose {
+		target = &Target{ID: target.ID}
 	}
-	in.q.Push(s, after, parcel{c: c, f: f, slot: d.Slot, m: *m, seq: d.Seq, size: size, name: name, judged: judged})
+	in.q.Push(s, after, parcel{
+		f: f, s: m.Session, target: target, sender: m.Sender, header: m.Header, msg: m.Msg, typ: typ, request: m.TargetRequest, size: uint32(size), system: m.System, judged: judged,
+	})
 	f.parked.add(d.Seq)
 	s.parked.Add(int64(size))
 	if f.parked.n == closeAfter && f.window != gatedWindow && !d.Causal {
@@ -114,68 +126,73 @@ func (in *inbox) post(r *Registry, tracked bool) {
 	if tracked {
 		defer r.wg.Done()
 	}
-	list := batches.Get().(*batch)
-	defer batches.Put(list)
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
 	in.mu.Lock()
 	for {
-		n := in.q.Take(list[:])
+		n := in.q.Take(b.list[:])
 		if n == 0 {
 			in.running = false
 			in.mu.Unlock()
 			return
 		}
 		in.mu.Unlock()
-		r.postAll(list[:n])
-		clear(list[:n])
+		r.postAll(b, n)
+		clear(b.list[:n])
+		b.m = Incoming{}
 		in.mu.Lock()
 	}
 }
 
 // postAll posts what was parked. Before it waits for a target it accounts for what
 // it has posted.
-func (r *Registry) postAll(list []parcel) {
+func (r *Registry) postAll(b *batch, n int) {
 	first := 0 // of those that are not accounted for
-	for i := range list {
-		p := &list[i]
-		if p.f != list[first].f || p.m.Session != list[first].m.Session {
-			posted(list[first:i])
-			first = i
+	account := func(end int) {
+		if end > first {
+			posted(b.list[first:end], b.why[first:end])
+			first = end
+		}
+	}
+	for i := range n {
+		p := &b.list[i]
+		if p.f != b.list[first].f || p.s != b.list[first].s {
+			account(i)
+		}
+		b.m = Incoming{
+			Session: p.s, Channel: p.f.c.base, Target: p.target, TargetRequest: p.request, Sender: p.sender, Header: p.header, System: p.system, Msg: p.msg,
 		}
 		ok := false
 		if p.judged {
-			p.why, ok = r.post(&p.m, false)
+			b.why[i], ok = r.post(&b.m, false)
 		} else {
-			p.why, ok = r.receive(&p.m)
+			b.why[i], ok = r.receive(&b.m)
 		}
 		if !ok {
-			if i > first {
-				posted(list[first:i])
-				first = i
-			}
-			p.why, _ = r.post(&p.m, true)
+			account(i)
+			b.why[i], _ = r.post(&b.m, true)
 		}
 	}
-	posted(list[first:])
+	account(n)
 }
 
 // posted accounts for messages of a flow that were parked.
-func posted(list []parcel) {
-	last := &list[len(list)-1]
-	s, f := last.m.Session, last.f
+func posted(list []parcel, why []messages.Reason) {
+	s, f := list[0].s, list[0].f
 	size, received := int64(0), uint64(0)
 	f.mu.Lock()
 	for i := range list {
 		p := &list[i]
-		f.parked.take()
+		seq := f.parked.take()
 		size += int64(p.size)
-		if p.why == "" {
+		if why[i] == "" {
 			received++
 		} else {
-			s.reject(p.c, f, p.slot, p.seq, p.name, &p.m, p.why)
+			s.reject(f, seq, p.typ.Name, p.target.ID, p.sender, why[i])
 		}
 	}
 	if f.parked.n == 0 || f.next()-f.reported >= gatedWindow/4 {
-		s.report(last.c, last.slot, f)
+		s.report(f)
 	}
 	f.mu.Unlock()
 	s.r.counters.received.Add(received)
@@ -231,12 +248,14 @@ func (l *numbers) add(seq uint64) {
 }
 
 // take takes the first off.
-func (l *numbers) take() {
+func (l *numbers) take() uint64 {
 	l.n--
 	r := &l.runs[0]
+	seq := r.from
 	if r.from, r.n = r.from+1, r.n-1; r.n == 0 {
 		l.runs = l.runs[:copy(l.runs, l.runs[1:])]
 	}
+	return seq
 }
 
 // next is the lowest number of the flow that has not been posted or given up.
@@ -250,18 +269,17 @@ func (f *inFlow) next() uint64 {
 
 // reject tells the sender of a message that it could not be delivered. f.mu is
 // held.
-func (s *Session) reject(c *inbound, f *inFlow, slot uint8, seq uint64, name string, m *Incoming, why messages.Reason) {
+func (s *Session) reject(f *inFlow, seq uint64, typ, target string, sender *actor.PID, why messages.Reason) {
 	s.r.counters.rejected(why)
 	f.rejected++
-	target, sender := m.Target.ID, m.Sender
 	ctl := s.ctl
 	ctl.frames(func(dst []byte) []byte {
-		id, defs, ok := ctl.dict.channel(c.name, ctl.defs)
+		id, defs, ok := ctl.dict.channel(f.c.name, ctl.defs)
 		ctl.defs = defs
 		if !ok {
 			return dst
 		}
-		u := frame.Undelivered{Channel: id, Slot: slot, Seq: seq, Reason: why, Target: target, Type: name, Epoch: c.epoch.Load()}
+		u := frame.Undelivered{Channel: id, Slot: f.slot, Seq: seq, Reason: why, Target: target, Type: typ, Epoch: f.c.epoch.Load()}
 		if sender != nil && sender.Address == s.address() {
 			u.Sender = sender.Id
 		}

@@ -159,6 +159,6 @@ func (c *inbound) unpack(b []byte) {
 			v, size := binary.Uvarint(b)
 			n[i], b = v, b[size:]
 		}
-		c.flows[slot] = &inFlow{rx: flow.Resume(n[0], n[1]), rejected: n[2]}
+		c.flows[slot] = &inFlow{c: c, slot: slot, rx: flow.Resume(n[0], n[1]), rejected: n[2]}
 	}
 }

@@ -58,10 +58,10 @@ func (l *link) onData(raw []byte) error {
 		return badFrame(messages.ReasonBadFrame, fmt.Sprintf("number %d is out of turn on its flow", d.Seq))
 	}
 	if d.Report {
-		l.owe(c, d.Slot, f)
+		l.owe(f)
 	}
 	if f.wantsReport() {
-		l.s.report(c, d.Slot, f)
+		l.s.report(f)
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (l *link) deliver(c *inbound, f *inFlow, d *frame.Data, typ *messages.Type,
 				why, posted = r.receive(m)
 			}
 			if !posted {
-				why, posted = l.hand(c, f, d, typ.Name, len(body), m, tried)
+				why, posted = l.hand(f, d, typ, len(body), m, tried)
 			}
 			m.Msg = nil
 			if !posted {
@@ -169,7 +169,7 @@ func (l *link) deliver(c *inbound, f *inFlow, d *frame.Data, typ *messages.Type,
 	} else if d.TypeRef != 0 && int(d.TypeRef) <= len(l.in.types) { // a held message may be another link's
 		name = l.in.types[d.TypeRef-1].name
 	}
-	l.s.reject(c, f, d.Slot, d.Seq, name, m, why)
+	l.s.reject(f, d.Seq, name, m.Target.ID, m.Sender, why)
 }
 
 // decodeBody decodes a message. Code of the application may run here: its
@@ -257,10 +257,10 @@ func (l *link) onPiece(raw []byte) error {
 		return badFrame(messages.ReasonBadFrame, fmt.Sprintf("number %d is out of turn on its flow", a.seq))
 	}
 	if a.data.Report {
-		l.owe(c, p.Slot, f)
+		l.owe(f)
 	}
 	if f.wantsReport() {
-		l.s.report(c, p.Slot, f)
+		l.s.report(f)
 	}
 	return nil
 }
@@ -277,7 +277,7 @@ func (l *link) onBegin(b frame.Begin) error {
 	f.abandon() // its rest went down with the old link
 	f.rx.Begin(l.id, b.Base, b.Abandoned, overlay.Time(l.lastRead.Load()))
 	l.popHeld(c, f)
-	l.s.report(c, b.Slot, f)
+	l.s.report(f)
 	return nil
 }
 

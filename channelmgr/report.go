@@ -13,7 +13,7 @@ const flowWindow = 1 << 16
 // report sends the sender of a flow what has arrived and what it may send.
 // f.mu is held. What the control link has no room for is reported with the next
 // tick.
-func (s *Session) report(c *inbound, slot uint8, f *inFlow) {
+func (s *Session) report(f *inFlow) {
 	u := f.rx.Update(flowWindow)
 	arrived, next := u.Next, f.next()
 	credit := u.Credit
@@ -31,12 +31,12 @@ func (s *Session) report(c *inbound, slot uint8, f *inFlow) {
 	f.due = false
 	ctl := s.ctl
 	if ctl.frames(func(dst []byte) []byte {
-		id, defs, ok := ctl.dict.channel(c.name, ctl.defs)
+		id, defs, ok := ctl.dict.channel(f.c.name, ctl.defs)
 		ctl.defs = defs
 		if !ok {
 			return dst
 		}
-		return frame.AppendFlowUpdate(dst, frame.FlowUpdate{Channel: id, Slot: slot, Next: next, Credit: credit, Lost: u.Lost, Rejected: f.rejected, Arrived: arrived, Epoch: c.epoch.Load()})
+		return frame.AppendFlowUpdate(dst, frame.FlowUpdate{Channel: id, Slot: f.slot, Next: next, Credit: credit, Lost: u.Lost, Rejected: f.rejected, Arrived: arrived, Epoch: f.c.epoch.Load()})
 	}) {
 		f.reported, f.arrived = next, arrived
 	}
@@ -51,29 +51,22 @@ func (f *inFlow) wantsReport() bool {
 	return f.due || f.rx.NeedsUpdate() || f.window != 0 && f.next()-f.reported >= f.window/4
 }
 
-// owedReport is a report that a message asked for.
-type owedReport struct {
-	c    *inbound
-	slot uint8
-}
-
 // owe notes that a message of a flow asked for a report. f.mu is held.
-func (l *link) owe(c *inbound, slot uint8, f *inFlow) {
+func (l *link) owe(f *inFlow) {
 	if !f.owing {
 		f.owing = true
-		l.in.owed = append(l.in.owed, owedReport{c, slot})
+		l.in.owed = append(l.in.owed, f)
 	}
 }
 
 // payReports makes the reports that were asked for by what has been read: one
 // for each flow, however many messages asked.
 func (l *link) payReports() {
-	for _, o := range l.in.owed {
-		f := o.c.flow(o.slot)
+	for _, f := range l.in.owed {
 		f.mu.Lock()
 		f.owing = false
 		if f.moved() {
-			l.s.report(o.c, o.slot, f)
+			l.s.report(f)
 		}
 		f.mu.Unlock()
 	}
@@ -89,7 +82,7 @@ func (s *Session) reportAll(now overlay.Time) {
 		s.r.tellAgain(s)
 	}
 	for _, c := range s.inbounds() {
-		c.used(func(slot uint8, f *inFlow) {
+		c.used(func(_ uint8, f *inFlow) {
 			if !f.mu.TryLock() {
 				if anew {
 					s.reportAnew.Store(true)
@@ -98,7 +91,7 @@ func (s *Session) reportAll(now overlay.Time) {
 			}
 			f.rx.Expire(now)
 			if anew || f.moved() {
-				s.report(c, slot, f)
+				s.report(f)
 			}
 			f.mu.Unlock()
 		})
