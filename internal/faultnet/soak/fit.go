@@ -8,6 +8,7 @@ import "math"
 type Fit struct {
 	Process, What string
 	Samples       int
+	Values        []float64
 	Mean          float64
 	Per10Min      float64 // the slope
 	Error         float64 // its standard error
@@ -23,14 +24,19 @@ const tolerated = 0.01
 // up to a minute, so that samples within it are not independent.
 const perBlock = 60
 
-// blocks averages samples over perBlock.
-func blocks(t, v []float64) (bt, bv []float64) {
+// blocks makes one of the samples of each perBlock: their mean, or the least.
+// Memory is to be judged by the least: what waits for a peer that is cut off is
+// bounded and goes again, while what leaks is there at any time.
+func blocks(t, v []float64, least bool) (bt, bv []float64) {
 	for i := 0; i < len(t); {
-		end, n, st, sv := t[i]+perBlock, 0.0, 0.0, 0.0
+		end, n, st, sv, low := t[i]+perBlock, 0.0, 0.0, 0.0, v[i]
 		for ; i < len(t) && t[i] < end; i++ {
-			n, st, sv = n+1, st+t[i], sv+v[i]
+			n, st, sv, low = n+1, st+t[i], sv+v[i], min(low, v[i])
 		}
-		bt, bv = append(bt, st/n), append(bv, sv/n)
+		if sv /= n; least {
+			sv = low
+		}
+		bt, bv = append(bt, st/n), append(bv, sv)
 	}
 	return bt, bv
 }
@@ -40,7 +46,7 @@ func blocks(t, v []float64) (bt, bv []float64) {
 // that makes more than floor over the whole time. Fewer than eight values say
 // nothing.
 func fit(process, what string, t, v []float64, floor float64) Fit {
-	f := Fit{Process: process, What: what, Samples: len(v)}
+	f := Fit{Process: process, What: what, Samples: len(v), Values: v}
 	n := float64(len(v))
 	if f.TooShort = n < 8; f.TooShort {
 		return f

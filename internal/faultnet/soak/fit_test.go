@@ -36,9 +36,34 @@ func TestFit(t *testing.T) {
 
 // Samples of a minute become one.
 func TestBlocks(t *testing.T) {
-	bt, bv := blocks([]float64{0, 10, 59, 60, 200, 210}, []float64{1, 2, 3, 4, 5, 7})
+	bt, bv := blocks([]float64{0, 10, 59, 60, 200, 210}, []float64{1, 2, 3, 4, 5, 7}, false)
 	require.Equal(t, []float64{23, 60, 205}, bt)
 	require.Equal(t, []float64{2, 4, 6}, bv)
-	bt, _ = blocks(nil, nil)
+	bt, bv = blocks([]float64{0, 10, 59, 60, 200, 210}, []float64{3, 1, 2, 4, 7, 5}, true)
+	require.Equal(t, []float64{23, 60, 205}, bt)
+	require.Equal(t, []float64{1, 4, 5}, bv)
+	bt, _ = blocks(nil, nil, true)
 	require.Empty(t, bt)
+}
+
+// Queues that fill in every other minute, ever more, are no leak; 50 KB for each of
+// two lives a minute are one, though they are a hundredth of what the queues take.
+func TestLeakAmongQueues(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 0))
+	run := func(leak float64) Fit {
+		var ts, vs []float64
+		for x := 0.0; x < 960; x += 5 {
+			v := 3.5e6 + 1e5*r.NormFloat64() + leak*x/600
+			if int(x)%120 < 50 {
+				v += (4e6 + 4e3*x) * r.Float64()
+			}
+			ts, vs = append(ts, x), append(vs, v)
+		}
+		bt, bv := blocks(ts, vs, true)
+		return fit("a", "heap", bt, bv, 256<<10)
+	}
+	for range 100 {
+		require.False(t, run(0).Grows)
+		require.True(t, run(1e6).Grows)
+	}
 }

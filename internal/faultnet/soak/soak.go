@@ -338,9 +338,10 @@ func (s *soak) fits() {
 		for _, y := range []struct {
 			what  string
 			v     []float64
+			least bool
 			floor float64
-		}{{"heap and stacks, bytes", x.heap, 512 << 10}, {"resident memory, bytes", x.rss, 8 << 20}, {"goroutines", x.goroutines, 5}, {"descriptors", x.files, 3}} {
-			t, v := blocks(x.t[k:], y.v[k:])
+		}{{"heap and stacks at their least, bytes", x.heap, true, 256 << 10}, {"resident memory, bytes", x.rss, false, 8 << 20}, {"goroutines", x.goroutines, false, 5}, {"descriptors", x.files, false, 3}} {
+			t, v := blocks(x.t[k:], y.v[k:], y.least)
 			f := fit(name, y.what, t, v, y.floor)
 			s.rep.Fits = append(s.rep.Fits, f)
 			if f.Grows {
