@@ -236,7 +236,9 @@ func (r *Registry) decide(h handshake.Hello, relayed bool, w *welcome) (handshak
 		return refuse(messages.ReasonWrongName, 0, "this is node "+self.Name)
 	}
 	at := place{control: control, index: h.Index, relayed: relayed}
-	r.answered(h, at)
+	if h.Class != handshake.Look {
+		r.answered(h, at)
+	}
 	r.mu.Lock()
 	blocked := r.blocked[h.Name]
 	current := r.Session(h.Name)

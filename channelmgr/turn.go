@@ -63,8 +63,12 @@ func (r *Registry) turn(ctx context.Context, a *attempt) *handshake.Error {
 // rival is the end of a handshake that would give an attempt's peer a link. A peer
 // that dials again and again is waited for once. mu is held.
 func (r *Registry) rival(a *attempt, patient bool) <-chan struct{} {
+	same := overlay.Peer.Same
+	if a.control && !a.relayed { // whoever answers there
+		same = func(p, q overlay.Peer) bool { return p.Addr == q.Addr }
+	}
 	for _, b := range r.attempts {
-		if b.place == a.place && b.peer.Addr == a.peer.Addr {
+		if b.place == a.place && same(b.peer, a.peer) {
 			return b.done
 		}
 	}
