@@ -289,6 +289,35 @@ func TestOneDestination(t *testing.T) {
 	require.Zero(t, open)
 }
 
+// Streams in turn to several destinations: what is stable is known to the message,
+// whatever part of them has arrived where.
+func TestInTurn(t *testing.T) {
+	var s causal.Sender[string]
+	for i := range uint64(100) {
+		for _, to := range []string{"b", "c"} { // the i-th to b has the count 2i-1, to c 2i
+			s.Sent(to, i+1, s.After(to))
+		}
+	}
+	stable := func() (n uint64) {
+		s.Tell(func(to string, stable uint64) { n = stable })
+		return n
+	}
+	require.True(t, s.Arrived("b", 51))
+	require.EqualValues(t, 1, stable())
+	require.True(t, s.Arrived("c", 41))
+	require.EqualValues(t, 2*41-1, stable())
+	require.True(t, s.Arrived("c", 101))
+	require.EqualValues(t, 2*51-2, stable())
+	require.True(t, s.Arrived("b", 52))
+	require.EqualValues(t, 2*52-2, stable())
+	s.Sent("b", 101, s.After("b"))
+	require.True(t, s.Arrived("b", 101))
+	require.EqualValues(t, 200, stable())
+	require.True(t, s.Arrived("b", 102))
+	open, _ := s.Gone("b")
+	require.Zero(t, open)
+}
+
 // Reports and words of nonsense move nothing that they must not.
 func TestNonsense(t *testing.T) {
 	var s causal.Sender[string]

@@ -28,8 +28,10 @@ type dest struct {
 // open, in runs.
 const spareRuns = 1024
 
-// run are messages whose counts and flow numbers follow one another.
-type run struct{ count, seq, n uint64 }
+// run are messages whose flow numbers follow one another, and whose counts do by
+// the same step: as many as there are destinations, when a node sends to them in
+// turn.
+type run struct{ count, step, seq, n uint64 }
 
 // After returns what the next message to a destination has to wait for: the
 // receiver hands it over when all with that count or a lower one have arrived.
@@ -56,7 +58,11 @@ func (s *Sender[K]) Sent(to K, seq, after uint64) {
 	d := s.dest(to)
 	d.waits = max(d.waits, after)
 	if n := len(d.open); n > d.head {
-		if r := &d.open[n-1]; r.count+r.n == s.count && r.seq+r.n == seq {
+		r := &d.open[n-1]
+		if r.n == 1 {
+			r.step = s.count - r.count
+		}
+		if r.count+r.n*r.step == s.count && r.seq+r.n == seq {
 			r.n++
 			return
 		}
@@ -64,7 +70,7 @@ func (s *Sender[K]) Sent(to K, seq, after uint64) {
 	if d.head > 0 && len(d.open) == cap(d.open) && d.head >= len(d.open)/2 { // close up rather than grow
 		d.open, d.head = d.open[:copy(d.open, d.open[d.head:])], 0
 	}
-	d.open = append(d.open, run{s.count, seq, 1})
+	d.open = append(d.open, run{count: s.count, seq: seq, n: 1})
 }
 
 // Arrived takes the report of a destination that all numbers below next have
@@ -79,7 +85,7 @@ func (s *Sender[K]) Arrived(from K, next uint64) bool {
 		if r.seq+r.n > next {
 			if next > r.seq {
 				k := next - r.seq
-				r.count, r.seq, r.n = r.count+k, r.seq+k, r.n-k
+				r.count, r.seq, r.n = r.count+k*r.step, r.seq+k, r.n-k
 			}
 			break
 		}
