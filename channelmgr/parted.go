@@ -65,12 +65,9 @@ func (p *parted) restore(s *Session) {
 	p.order = slices.Delete(p.order, i, i+1)
 	s.in, s.inEpoch = f.in, f.epoch
 	for name, b := range f.rest {
-		c := s.in[name]
-		if c == nil {
-			c = newInbound(name, f.epoch)
-			s.in[name] = c
-		}
+		c := newInbound(name, f.epoch)
 		c.unpack(b)
+		s.in[name] = c
 	}
 }
 
