@@ -221,7 +221,7 @@ func (r *Registry) welcome(conn net.Conn, relayed bool) {
 }
 
 // decide is our verdict on a dialer, and notes whom w welcomes. It takes no long
-// lock, and waits for a call of ours to the same peer only.
+// lock, and waits for another handshake with the same peer only.
 func (r *Registry) decide(h handshake.Hello, relayed bool, w *welcome) (handshake.Hello, handshake.Answer) {
 	control := h.Class == handshake.Control
 	mine := r.hello(control, h.Index, "")
@@ -236,10 +236,11 @@ func (r *Registry) decide(h handshake.Hello, relayed bool, w *welcome) (handshak
 		return refuse(messages.ReasonWrongName, 0, "this is node "+self.Name)
 	}
 	at := place{control: control, index: h.Index, relayed: relayed}
-	if h.Class != handshake.Look {
-		r.answered(h, at)
+	if h.Class == handshake.Look {
+		r.mu.Lock()
+	} else {
+		r.queue(h, at)
 	}
-	r.mu.Lock()
 	blocked := r.blocked[h.Name]
 	current := r.Session(h.Name)
 	s := r.lives[lifeOf(peer)]
@@ -277,7 +278,7 @@ func (r *Registry) decide(h handshake.Hello, relayed bool, w *welcome) (handshak
 		old := s.linkAt(control, h.Index)
 		switch {
 		case old == nil || old.failed.Load() || old.relayed && !relayed:
-		case !old.relayed && relayed, old.dialed && smaller && r.young(old), control && h.Expect == "" && r.heard(old):
+		case !old.relayed && relayed, old.dialed && smaller && r.young(old), control && (h.Expect == "" && r.heard(old) || r.fresh(old)):
 			return refuse(messages.ReasonDuplicate, known, "a link stands")
 		}
 	}

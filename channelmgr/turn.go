@@ -146,27 +146,42 @@ func (r *Registry) dials(h handshake.Hello, at place) *attempt {
 	return nil
 }
 
-// callWait bounds how long a peer's call waits for ours. Our choice.
+// callWait bounds how long a peer's call waits for another handshake with it. Our
+// choice.
 const callWait = time.Second
 
-// answered waits for the end of a call from here to a peer that calls here: the
-// smaller of the two refuses the other's call while it dials itself, so its answer
-// to ours may be on the way.
-func (r *Registry) answered(h handshake.Hello, at place) {
+// queue returns with mu held, after it has waited for the end of another handshake
+// for the place that a peer's call is for: of our own call, if the peer is the
+// smaller, which refuses our call while it dials itself, so that its answer to ours
+// may be on the way; or of another call of its, to another address of ours.
+func (r *Registry) queue(h handshake.Hello, at place) {
 	r.mu.Lock()
-	ours := r.dials(h, at)
-	wait := ours != nil && ours.calling && h.Peer().Compare(r.Self()) < 0
-	r.mu.Unlock()
-	if !wait {
+	other := r.other(h, at)
+	if other == nil {
 		return
 	}
+	r.mu.Unlock()
 	timer := time.NewTimer(callWait)
 	defer timer.Stop()
 	select {
-	case <-ours.done:
+	case <-other:
 	case <-timer.C:
 	case <-r.ctx.Done():
 	}
+	r.mu.Lock()
+}
+
+// other is the end of that handshake, nil if there is none. mu is held.
+func (r *Registry) other(h handshake.Hello, at place) <-chan struct{} {
+	if ours := r.dials(h, at); ours != nil && ours.calling && h.Peer().Compare(r.Self()) < 0 {
+		return ours.done
+	}
+	for w := range r.welcomes {
+		if w.place == at && w.peer.Same(h.Peer()) {
+			return w.done
+		}
+	}
+	return nil
 }
 
 // welcomed: the handshake of a peer's link has ended.
@@ -175,6 +190,12 @@ func (r *Registry) welcomed(w *welcome) {
 	delete(r.welcomes, w)
 	r.mu.Unlock()
 	close(w.done)
+}
+
+// fresh: the peer has dialed a link only just. If it calls again it has called two of
+// our addresses; or it has lost the link already, and then it calls once more.
+func (r *Registry) fresh(l *link) bool {
+	return !l.dialed && r.now()-l.since < r.cfg.Timing.BackoffMin
 }
 
 // heard: a link lives as far as we can tell. A peer that has called a contact need

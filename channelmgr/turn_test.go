@@ -74,6 +74,16 @@ func TestCallsInTurn(t *testing.T) {
 			_, port, _ := net.SplitHostPort(b[0].reg.Self().Addr)
 			a[1].connect(overlay.Peer{Addr: "localhost:" + port})
 		},
+		"its other address and its name at once": func(a, b [2]*greeter) {
+			_, port, _ := net.SplitHostPort(b[0].reg.Self().Addr)
+			a[0].connect(overlay.Peer{Addr: "localhost:" + port})
+			a[1].connect(b[0].reg.Self())
+		},
+		"two addresses at once": func(a, b [2]*greeter) {
+			_, port, _ := net.SplitHostPort(b[0].reg.Self().Addr)
+			a[0].connect(overlay.Peer{Addr: "localhost:" + port})
+			a[1].connect(contact(b[0].node))
+		},
 		"each other at once, by name": func(a, b [2]*greeter) {
 			a[0].connect(b[0].reg.Self())
 			b[1].connect(a[0].reg.Self())
