@@ -8,7 +8,7 @@ import "math"
 type Fit struct {
 	Process, What string
 	Samples       int
-	Values        []float64
+	Values        []float64 // to which the line is fitted
 	Mean          float64
 	Per10Min      float64 // the slope
 	Error         float64 // its standard error
@@ -24,9 +24,10 @@ const tolerated = 0.01
 // up to a minute, so that samples within it are not independent.
 const perBlock = 60
 
-// blocks makes one of the samples of each perBlock: their mean, or the least.
-// Memory is to be judged by the least: what waits for a peer that is cut off is
-// bounded and goes again, while what leaks is there at any time.
+// blocks makes one of the samples of each perBlock: their mean, or the least. The
+// heap is judged by both: what waits for a peer that is cut off comes and goes with
+// the faults, and hides a leak from the mean, but not from the least; what grows in
+// such times only is seen by the mean.
 func blocks(t, v []float64, least bool) (bt, bv []float64) {
 	for i := 0; i < len(t); {
 		end, n, st, sv, low := t[i]+perBlock, 0.0, 0.0, 0.0, v[i]

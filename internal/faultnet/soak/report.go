@@ -90,7 +90,7 @@ func (r *Report) markdown() string {
 	if len(r.Recoveries) > 0 {
 		fmt.Fprintf(&b, "| after the last fault of a round: all know all within | %.1f s at most, of %d rounds |\n", slices.Max(r.Recoveries), len(r.Recoveries))
 	}
-	b.WriteString("\nA line through the means of each minute, of the heap the least, of the processes that were not killed, after a fifth of the time:\n\n| process | what | minutes | mean | in ten minutes | error | |\n|---|---|--:|--:|--:|--:|---|\n")
+	b.WriteString("\nA line through the means of each minute, for the heap also through the least, of the processes that were not killed, after a fifth of the time:\n\n| process | what | minutes | mean | in ten minutes | error | |\n|---|---|--:|--:|--:|--:|---|\n")
 	for _, f := range r.Fits {
 		verdict := "flat"
 		switch {

@@ -340,7 +340,7 @@ func (s *soak) fits() {
 			v     []float64
 			least bool
 			floor float64
-		}{{"heap and stacks at their least, bytes", x.heap, true, 256 << 10}, {"resident memory, bytes", x.rss, false, 8 << 20}, {"goroutines", x.goroutines, false, 5}, {"descriptors", x.files, false, 3}} {
+		}{{"heap and stacks, bytes", x.heap, false, 512 << 10}, {"heap and stacks at their least, bytes", x.heap, true, 256 << 10}, {"resident memory, bytes", x.rss, false, 8 << 20}, {"goroutines", x.goroutines, false, 5}, {"descriptors", x.files, false, 3}} {
 			t, v := blocks(x.t[k:], y.v[k:], y.least)
 			f := fit(name, y.what, t, v, y.floor)
 			s.rep.Fits = append(s.rep.Fits, f)
