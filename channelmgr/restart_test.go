@@ -92,6 +92,7 @@ func TestNoIdleWhileParked(t *testing.T) {
 		w.start()
 		a, b := w.n[0], w.n[1]
 		a.connect(b.node)
+		a.connect(w.n[2].node)
 		s := &sent{from: a, to: b, channel: "acked", target: "slow"}
 		w.mu.Lock()
 		w.all = append(w.all, s)
@@ -107,7 +108,7 @@ func TestNoIdleWhileParked(t *testing.T) {
 		b.mu.Lock()
 		require.Equal(t, []*sent{s}, b.got)
 		b.mu.Unlock()
-		require.EqualValues(t, 1, a.reg.Stats()["links"], "the control link is left")
+		require.EqualValues(t, 2, a.reg.Stats()["links"], "the control links are left")
 	})
 }
 
