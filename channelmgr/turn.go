@@ -195,7 +195,7 @@ func (r *Registry) welcomed(w *welcome) {
 // fresh: the peer has dialed a link only just. If it calls again it has called two of
 // our addresses; or it has lost the link already, and then it calls once more.
 func (r *Registry) fresh(l *link) bool {
-	return !l.dialed && r.now()-l.since < r.cfg.Timing.BackoffMin
+	return !l.dialed && r.now()-l.since < min(r.cfg.Timing.BackoffMin, callWait)
 }
 
 // heard: a link lives as far as we can tell. A peer that has called a contact need
