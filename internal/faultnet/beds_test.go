@@ -107,11 +107,53 @@ func (w *world) exact(within time.Duration, procs ...*Proc) time.Duration {
 	return took
 }
 
-// flow has one send numbered messages to another.
+// flow has one send numbered messages to another, and waits until some arrive.
 func (w *world) flow(from, to *Proc, rate float64, size int) {
+	w.t.Helper()
+	w.order(from, to, rate, size)
+	w.flows([2]*Proc{from, to})
+}
+
+// order begins a flow, or ends it with a rate of 0.
+func (w *world) order(from, to *Proc, rate float64, size int) {
 	w.t.Helper()
 	_, err := from.Ask(Order{Do: "flow", Node: to.Name, Rate: rate, Size: size}, 10*time.Second)
 	require.NoError(w.t, err)
+}
+
+// flows waits until more has arrived of each flow than now.
+func (w *world) flows(flows ...[2]*Proc) {
+	w.t.Helper()
+	before := w.arrived(flows)
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		now, waits := w.arrived(flows), false
+		for i := range flows {
+			waits = waits || now[i] == before[i]
+		}
+		if !waits {
+			return
+		}
+		require.True(w.t, time.Now().Before(end), "messages arrived of each flow: %v, and 30s later %v", before, now)
+	}
+}
+
+// arrived is how many messages of each flow, in its sender's present life, are
+// in the books of whom they are for.
+func (w *world) arrived(flows [][2]*Proc) []uint64 {
+	w.t.Helper()
+	books, err := readBooks(w.opts.Dir)
+	require.NoError(w.t, err)
+	count := make([]uint64, len(flows))
+	for i, f := range flows {
+		for _, b := range books {
+			for _, e := range b.entries {
+				if b.node == f[1].Name && e.kind == entryGot && e.peer == f[0].Name && e.life == f[0].Life() {
+					count[i] += e.to - e.from
+				}
+			}
+		}
+	}
+	return count
 }
 
 // call calls from one process to the other until it is answered, and returns
@@ -175,7 +217,7 @@ func (w *world) count(since time.Time, by, kind, about string) int {
 func (w *world) settle(flows ...[2]*Proc) Accounts {
 	w.t.Helper()
 	for _, f := range flows {
-		w.flow(f[0], f[1], 0, 0)
+		w.order(f[0], f[1], 0, 0)
 	}
 	var a Accounts
 	for end := time.Now().Add(15 * time.Second); ; time.Sleep(100 * time.Millisecond) {

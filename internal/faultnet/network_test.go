@@ -117,6 +117,7 @@ func TestR2OneWay(t *testing.T) {
 		require.NoError(t, w.Heal())
 		w.exact(60 * time.Second)
 		w.took("R2", "healed: all know all", time.Since(healed), 10*time.Second)
+		w.flows([2]*Proc{a, b}, [2]*Proc{b, a})
 		w.settle([2]*Proc{a, b}, [2]*Proc{b, a})
 	})
 }
