@@ -14,6 +14,9 @@ func (m *Machine) String() string {
 	for _, p := range m.parting {
 		fmt.Fprintf(&b, " parting=%s>%s", p.peer, p.instead)
 	}
+	if m.last.Name != "" {
+		fmt.Fprintf(&b, " last=%s", m.last)
+	}
 	for _, a := range m.asked {
 		fmt.Fprintf(&b, " asked=%s/%d", a.peer, a.why)
 	}
@@ -50,6 +53,9 @@ func (m *Machine) Check() error {
 	}
 	if len(m.asked) > maxAsked+1 {
 		return fmt.Errorf("hyparview: %d requests: %v", len(m.asked), m)
+	}
+	if m.last.Name != "" && m.active.Len() > 0 {
+		return fmt.Errorf("hyparview: %s gave us up last and has no answer, and there are neighbors: %v", m.last, m)
 	}
 	if m.left && (m.active.Len() > 0 || len(m.asked) > 0 || len(m.parting) > 0) {
 		return fmt.Errorf("hyparview: left, and yet: %v", m)

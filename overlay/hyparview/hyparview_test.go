@@ -225,6 +225,48 @@ func TestWhoGaveUsUpIsNotAskedAtOnce(t *testing.T) {
 	require.Contains(t, got, "connect a", "a cycle later it is a candidate again")
 }
 
+// Our last neighbor that gives us up hears that we have heeded it when we have
+// another: it stays linked and is there to miss us. It takes nobody whom it gives
+// up, so it hears that, too, before we ask it again.
+func TestTheLastNeighborWaits(t *testing.T) {
+	given := func() *bench {
+		b := newBench(t, nil)
+		b.joined("a")
+		got := b.hear("a", &messages.HyparDisconnect{Instead: ref("x")})
+		require.Empty(t, active(b.m))
+		require.False(t, has(got, "HyparDisconnected{}"), "%q", got)
+		require.NotContains(t, strings.Join(got, "\n"), "disconnect a")
+		require.Contains(t, got, "connect x")
+		return b
+	}
+	b := given()
+	b.feed(overlay.LinkUp{Peer: node("x")})
+	got := b.hear("x", &messages.HyparNeighborReply{Request: 1, Accepted: true})
+	require.True(t, has(got, "HyparDisconnected{}"), "%q", got)
+	require.Contains(t, got, "disconnect a peer_closed")
+
+	b = given()
+	require.Contains(t, b.feed(overlay.LinkDown{Peer: node("x"), Dial: true, Reason: messages.ReasonRefused}), "connect a")
+	got = b.feed(overlay.LinkUp{Peer: node("a")})
+	require.True(t, has(got, "HyparDisconnected{}"), "%q", got)
+	require.True(t, has(got, "HyparNeighbor{"), "%q", got)
+	require.NotContains(t, strings.Join(got, "\n"), "disconnect a", "it is asked over that link")
+	require.Empty(t, b.feed(overlay.LinkDown{Peer: node("a"), Reason: messages.ReasonReset})[:0])
+
+	for what, ev := range map[string]overlay.Event{"it has closed": overlay.LinkDown{Peer: node("a"), Reason: messages.ReasonTimeout}, "it is down": overlay.MemberDown{Peer: node("a")}} {
+		b = given()
+		b.feed(ev)
+		require.NotContains(t, b.m.String(), "last=", what)
+		b.feed(overlay.LinkUp{Peer: node("x")})
+		got = b.hear("x", &messages.HyparNeighborReply{Request: 1, Accepted: true})
+		require.False(t, has(got, "HyparDisconnected{}"), "%s: %q", what, got)
+	}
+
+	b = given()
+	got = b.feed(overlay.Leave{})
+	require.Contains(t, got, "disconnect a peer_closed", "who leaves holds nothing")
+}
+
 // Who has no neighbor left waits for nobody: not for the places that it keeps,
 // nor until the next shuffle for who refused it a free place.
 func TestTheLastNeighborLost(t *testing.T) {

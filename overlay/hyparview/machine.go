@@ -56,6 +56,7 @@ type Machine struct {
 	active  overlay.View
 	passive overlay.View
 	parting []parting
+	last    overlay.Peer // gave us up though we had no other neighbor, and is answered when we have one
 	asked   []asked
 	kept    []string // the peers for whose former neighbors places are kept
 	request uint64   // the last id
@@ -222,7 +223,7 @@ func (m *Machine) concerns(p overlay.Peer) bool {
 	if m.active.Has(p) {
 		return true
 	}
-	if q, ok := m.isParting(p.Name); ok && q.Same(p) {
+	if q, ok := m.isParting(p.Name); ok && q.Same(p) || m.holds(p) {
 		return true
 	}
 	return slices.ContainsFunc(m.asked, func(a asked) bool { return a.peer.Same(p) })
@@ -264,6 +265,9 @@ func (m *Machine) linkUp(ev overlay.LinkUp, out *overlay.Effects) {
 
 func (m *Machine) linkDown(ev overlay.LinkDown, out *overlay.Effects) {
 	p := ev.Peer
+	if !ev.Dial && m.holds(p) {
+		m.last = overlay.Peer{}
+	}
 	if m.strangers.Remove(p) {
 		out.CancelTimer(overlay.Timer{Kind: timerStranger, Peer: p.Name})
 	}
@@ -291,6 +295,10 @@ func (m *Machine) linkDown(ev overlay.LinkDown, out *overlay.Effects) {
 // memberDown ends all that we have to do with a member that is down or has left.
 func (m *Machine) memberDown(p overlay.Peer, out *overlay.Effects) {
 	m.passive.Remove(p)
+	if m.holds(p) {
+		m.last = overlay.Peer{}
+		out.Disconnect(p, messages.ReasonDown)
+	}
 	for i := range m.asked {
 		if m.asked[i].peer.Same(p) {
 			m.abandon(i, out)
@@ -317,6 +325,7 @@ func (m *Machine) leave(out *overlay.Effects) {
 		out.Send(p, &messages.HyparDisconnect{Instead: overlay.Ref(instead), Leaving: true})
 		m.drop(p, messages.ReasonClosed, out)
 	}
+	m.answer(out)
 	for _, p := range slices.Clone(m.parting) {
 		m.part(p.peer, messages.ReasonClosed, out)
 	}

@@ -98,6 +98,7 @@ func (m *Machine) add(p overlay.Peer, out *overlay.Effects) {
 	if m.active.Add(p) {
 		out.Notify(overlay.NeighborUp{Peer: p})
 	}
+	m.answer(out)
 	m.tries, m.odd = 0, 0
 }
 
@@ -136,7 +137,8 @@ func (m *Machine) part(p overlay.Peer, why messages.Reason, out *overlay.Effects
 }
 
 // onDisconnect: a neighbor gives us up, or leaves. The place is free, unless we
-// are to turn to another.
+// are to turn to another. Our last neighbor hears that we have heeded it when we
+// have another: until then it waits, with the link, and is there to miss us.
 func (m *Machine) onDisconnect(from overlay.Peer, msg *messages.HyparDisconnect, out *overlay.Effects) {
 	instead, ok := overlay.DialableOf(msg.GetInstead())
 	if msg.GetInstead() != nil && !ok {
@@ -159,10 +161,16 @@ func (m *Machine) onDisconnect(from overlay.Peer, msg *messages.HyparDisconnect,
 		}
 		return
 	}
-	if !msg.GetLeaving() {
-		out.Send(from, &messages.HyparDisconnected{})
+	if m.active.Len() == 1 && m.active.Has(from) && msg.GetInstead() != nil && !msg.GetLeaving() {
+		m.active.Remove(from)
+		out.Notify(overlay.NeighborDown{Peer: from, Reason: messages.ReasonPeerClosed})
+		m.last = from
+	} else {
+		if !msg.GetLeaving() {
+			out.Send(from, &messages.HyparDisconnected{})
+		}
+		m.drop(from, messages.ReasonPeerClosed, out)
 	}
-	m.drop(from, messages.ReasonPeerClosed, out)
 	m.tried = append(m.tried, trial{name: from.Name}) // not at once again
 	if msg.GetLeaving() {
 		m.passive.Remove(from)
@@ -178,6 +186,20 @@ func (m *Machine) onDisconnect(from overlay.Peer, msg *messages.HyparDisconnect,
 		}
 	}
 	m.promote(out)
+}
+
+// holds reports whether a peer waits for our answer, and we hold the session for it.
+func (m *Machine) holds(p overlay.Peer) bool { return m.last.Name != "" && m.last.Same(p) }
+
+// answer tells our last neighbor that we need it no more.
+func (m *Machine) answer(out *overlay.Effects) {
+	if p := m.last; p.Name != "" {
+		m.last = overlay.Peer{}
+		out.Send(p, &messages.HyparDisconnected{})
+		if !m.concerns(p) {
+			out.Disconnect(p, messages.ReasonPeerClosed)
+		}
+	}
 }
 
 func (m *Machine) onDisconnected(from overlay.Peer, out *overlay.Effects) {
@@ -202,6 +224,9 @@ func (m *Machine) dial(a asked, out *overlay.Effects) {
 // ask sends a request over the link that is up.
 func (m *Machine) ask(a *asked, out *overlay.Effects) {
 	a.sent = true
+	if m.holds(a.peer) {
+		m.answer(out) // it takes nobody whom it gives up
+	}
 	if a.why == forJoin {
 		out.Send(a.peer, &messages.HyparJoin{Request: a.id})
 		return
@@ -347,7 +372,7 @@ func (m *Machine) promote(out *overlay.Effects) {
 			return
 		}
 		p, ok := m.passive.Random(m.cfg.Rand, func(q overlay.Peer) bool {
-			return !m.wasTried(q, alone) && !m.concerns(q) && m.askedBy(q.Name) < 0
+			return !m.wasTried(q, alone) && m.askedBy(q.Name) < 0 && (!m.concerns(q) || m.holds(q) && len(m.asked) == 0)
 		})
 		if !ok {
 			break
