@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"net"
@@ -41,11 +42,13 @@ type way struct {
 const quantum = 10 * time.Millisecond
 
 // most is how many bytes are read at once.
+const most = 32 << 10
+
 func (l Link) most() int {
 	if l.Rate == 0 {
-		return 32 << 10
+		return most
 	}
-	return min(max(int(int64(l.Rate)*int64(quantum)/int64(time.Second)), 1500), 32<<10)
+	return min(max(int(int64(l.Rate)*int64(quantum)/int64(time.Second)), 1500), most)
 }
 
 // Link is how slow one direction between two nodes is. The zero value is a
@@ -269,14 +272,15 @@ func (c *faulty) pump(src, dst net.Conn, from, to string) {
 			}
 		}
 	}()
+	room := make([]byte, most)
 	for {
 		w, _ := c.f.way(from, to)
-		b := make([]byte, w.link.most())
-		n, err := src.Read(b)
+		n, err := src.Read(room[:w.link.most()])
+		b := bytes.Clone(room[:n]) // what is held takes no more than it is
 		w, _ = c.f.way(from, to)
 		left := c.f.leave(from, to, w.link, n)
-		c.f.corrupt(w.link, b[:n])
-		queue <- parcel{b[:n], left.Add(w.link.Latency + c.f.chance(w.link))}
+		c.f.corrupt(w.link, b)
+		queue <- parcel{b, left.Add(w.link.Latency + c.f.chance(w.link))}
 		if err != nil {
 			if n > 0 {
 				queue <- parcel{due: left.Add(w.link.Latency)}
