@@ -32,7 +32,7 @@ func (m *Machine) late(e *entry, out *overlay.Effects) bool {
 	if e.stage == stageSuspect {
 		d = m.suspicion()
 	}
-	e.tried = 0
+	e.tried = m.parts(e)
 	m.watch(e, e.stage, d, out)
 	return true
 }
@@ -49,7 +49,7 @@ func (m *Machine) onResumed(out *overlay.Effects) {
 		switch e.stage {
 		case stageFine:
 		case stageSuspect:
-			e.tried = 0
+			e.tried = m.parts(e)
 			m.watch(e, stageSuspect, wait+m.suspicion(), out)
 		default:
 			e.tried = 0

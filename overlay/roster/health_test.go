@@ -62,6 +62,34 @@ func TestLateTimersGiveOthersMoreTime(t *testing.T) {
 	}
 }
 
+// TestASuspectOfOthers takes one timer: only its observers tell of it again, and
+// also after that was late it has its time once more, not longer.
+func TestASuspectOfOthers(t *testing.T) {
+	a, b := newOne(t, "a", memberOf("ccc", StatusAlive), memberOf("dddd", StatusAlive)), newOne(t, "bb")
+	meet(a, b)
+	for _, n := range []string{"ccc", "dddd"} {
+		a.hear("bb", claim(n, StatusSuspect, 0))
+		if due := a.table.get(n).due; due != a.now.Add(a.cfg.Suspicion) {
+			t.Fatalf("%s has until %v, %v from now", n, due, due.Sub(a.now))
+		}
+	}
+	a.now = a.table.get("ccc").due
+	a.step(watchOf("ccc"))
+	if told[Down](a) != 1 {
+		t.Errorf("its time is over, and it is not down: %v", a.notices)
+	}
+	a.now = a.table.get("dddd").due.Add(a.cfg.Grace)
+	a.step(watchOf("dddd"))
+	if due := a.table.get("dddd").due; told[Down](a) != 1 || due != a.now.Add(a.suspicion()) {
+		t.Fatalf("late: %v, due %v from now", a.notices, due.Sub(a.now))
+	}
+	a.now = a.table.get("dddd").due
+	a.step(watchOf("dddd"))
+	if told[Down](a) != 2 {
+		t.Errorf("its time is over again: %v", a.notices)
+	}
+}
+
 // TestJoiningNodesAccuseNobody, nor do they relay.
 func TestJoiningNodesAccuseNobody(t *testing.T) {
 	a, b := newOne(t, "a"), newOne(t, "bb")

@@ -78,13 +78,23 @@ func (m *Machine) takeVerdict(from overlay.Peer, e *entry, c *messages.RosterCla
 func (m *Machine) suspect(e *entry, by []string, version uint64, out *overlay.Effects) {
 	m.table.change(e, e.rec, StatusSuspect)
 	e.observers, e.accused, e.changed = by, version, m.now
-	e.tried = 0
 	delete(m.asked, e)
-	m.watch(e, stageSuspect, m.suspicion()/(tries+1), out)
+	e.tried = m.parts(e)
+	m.watch(e, stageSuspect, m.suspicion()/time.Duration(tries+1-e.tried), out)
 	if m.table.doubts >= 4 && m.table.doubts*manySuspects >= len(m.table.order) {
 		m.probeSoon(out)
 	}
 	out.Notify(Suspected{Member: e.member(), By: slices.Clone(by)})
+}
+
+// parts is how many of the parts of its time a suspect has without a word of ours: all
+// but the last, unless we are one of its observers, who tell of it again. Else it
+// takes a single timer.
+func (m *Machine) parts(e *entry) uint16 {
+	if e.status == StatusSuspect && !slices.Contains(e.observers, m.self.Peer.Name) {
+		return tries
+	}
+	return 0
 }
 
 // accuse is a suspicion of our own.
