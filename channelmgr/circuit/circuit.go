@@ -103,6 +103,7 @@ type End struct {
 	cwnd     int
 	thresh   int
 	recover  uint64 // numbers below were sent before the last cut of cwnd
+	measured bool   // a round trip was seen
 	srtt     time.Duration
 	rttvar   time.Duration
 	timeout  time.Duration
@@ -244,10 +245,7 @@ func (e *End) Again() {
 		e.out[i].lost, e.out[i].vain = !e.out[i].have, 0
 	}
 	e.lossy = true
-	e.timeout = firstTimeout
-	if e.srtt > 0 {
-		e.timeout = e.rto()
-	}
+	e.timeout = e.rto()
 }
 
 // Receive takes a segment. It reports whether there may be something to read,
@@ -342,7 +340,7 @@ func (e *End) acknowledged(now overlay.Time, s Segment) (news bool) {
 		return false
 	}
 	e.progress = now
-	if e.srtt > 0 {
+	if e.measured {
 		e.timeout = e.rto()
 	} else { // what was sent again says nothing of the round trip
 		e.timeout = max(e.timeout/2, firstTimeout)
@@ -369,8 +367,8 @@ func (e *End) acknowledged(now overlay.Time, s Segment) (news bool) {
 }
 
 func (e *End) measure(rtt time.Duration) {
-	if e.srtt == 0 {
-		e.srtt, e.rttvar = rtt, rtt/2
+	if !e.measured {
+		e.measured, e.srtt, e.rttvar = true, rtt, rtt/2
 		return
 	}
 	e.rttvar += ((rtt - e.srtt).Abs() - e.rttvar) / 4
@@ -382,6 +380,9 @@ func (e *End) measure(rtt time.Duration) {
 func (e *End) Timeout() time.Duration { return e.rto() }
 
 func (e *End) rto() time.Duration {
+	if !e.measured {
+		return firstTimeout
+	}
 	return min(max(e.srtt+4*e.rttvar, leastTimeout), mostTimeout)
 }
 
