@@ -26,8 +26,9 @@ const (
 
 // circuits are the circuits that end here.
 type circuits struct {
-	mu sync.Mutex
-	m  map[circuitKey]*circuitConn
+	mu      sync.Mutex
+	m       map[circuitKey]*circuitConn
+	opening map[uint64]life // attempts to open sessions over circuits, by link, from the order to the end
 
 	// dials has a slot for each handshake that this node begins over a circuit: half
 	// of those that may be in progress, so that others find room for theirs.

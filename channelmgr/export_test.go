@@ -97,15 +97,10 @@ func (r *Registry) Parted() (asTheyWere, packed int) {
 }
 
 // Opening returns how many sessions are being opened over relays.
-func (r *Registry) Opening() (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, a := range r.attempts {
-		if a.control && a.relayed {
-			n++
-		}
-	}
-	return n
+func (r *Registry) Opening() int {
+	r.circuits.mu.Lock()
+	defer r.circuits.mu.Unlock()
+	return len(r.circuits.opening)
 }
 
 // Dialing returns how many links are being dialed, or wait for that.

@@ -82,6 +82,7 @@ func (a *linkActor) dial(self *actor.PID) {
 	defer a.r.wg.Done()
 	at := a.attempt
 	l, err := a.r.dial(at)
+	a.r.opened(at)
 	if err != nil {
 		detail := ""
 		if err.Err != nil {

@@ -25,7 +25,6 @@ type manager struct {
 	failures map[dataLink]int // dials that failed in a row
 	relaying map[life]bool    // sessions that are being opened over relays
 	relayed  map[life]bool    // whether the last attempt of a session that does not stand yet was so
-	opening  map[uint64]bool  // attempts to open sessions over relays
 	due      []*attempt       // those that wait for one of them to end
 	measures []measure        // round trips that are asked for
 	stop     context.CancelFunc
@@ -43,7 +42,7 @@ type dataLink struct {
 // runs per registry; it registers itself with SetManager.
 func ManagerProps(r *Registry) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), relayed: make(map[life]bool), opening: make(map[uint64]bool)}
+		return &manager{r: r, failures: make(map[dataLink]int), relaying: make(map[life]bool), relayed: make(map[life]bool)}
 	})
 }
 
@@ -76,10 +75,10 @@ func (m *manager) Receive(c actor.Context) {
 		m.onOpenLink(peerOf(msg.GetPeer()), uint8(msg.GetIndex()))
 	case *messages.LinkEstablished:
 		m.onEstablished(msg)
-		m.opened(msg.GetLink())
+		m.openNext()
 	case *messages.LinkFailed:
 		m.onFailed(msg)
-		m.opened(msg.GetLink())
+		m.openNext()
 	case *messages.LinkEnded:
 		m.onEnded(msg)
 	case *messages.Tick:
@@ -219,7 +218,7 @@ func (m *manager) dial(a *attempt) {
 	}
 	a.id = m.r.nextLink.Add(1)
 	if a.control && a.relayed {
-		m.opening[a.id] = true
+		m.r.opens(a)
 	}
 	if a.control && !a.relayed {
 		m.r.holds.mu.Lock()

@@ -49,38 +49,54 @@ func (m *manager) reach(s *Session) {
 // segments, and each end a place among its handshakes: what a node begins all at
 // once comes back to it as what it cannot accept.
 func (m *manager) mayOpen(a *attempt) bool {
-	if len(m.opening) < max(m.r.cfg.Limits.MaxHandshakes/4, 1) {
+	if m.room() {
 		return true
 	}
 	m.due = append(m.due, a)
 	return false
 }
 
+func (m *manager) room() bool {
+	c := &m.r.circuits
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.opening) < max(m.r.cfg.Limits.MaxHandshakes/4, 1)
+}
+
+// opens notes an attempt to open a session over relays, and opened its end: not with
+// the manager, whose successor is to know of both.
+func (r *Registry) opens(a *attempt) {
+	r.circuits.mu.Lock()
+	defer r.circuits.mu.Unlock()
+	r.circuits.opening[a.id] = lifeOf(a.peer)
+}
+
+func (r *Registry) opened(a *attempt) {
+	r.circuits.mu.Lock()
+	defer r.circuits.mu.Unlock()
+	delete(r.circuits.opening, a.id)
+}
+
 // openings finds the attempts that a predecessor began.
 func (m *manager) openings() {
-	m.r.mu.Lock()
-	defer m.r.mu.Unlock()
-	for id, a := range m.r.attempts {
-		if a.control && a.relayed {
-			m.opening[id], m.relaying[lifeOf(a.peer)] = true, true
-		}
+	c := &m.r.circuits
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.opening {
+		m.relaying[k] = true
 	}
 }
 
-// opened lets the next of those attempts begin, if that link was of one.
-func (m *manager) opened(id uint64) {
-	if !m.opening[id] {
-		return
-	}
-	delete(m.opening, id)
-	for len(m.due) > 0 {
+// openNext lets attempts that wait begin, as far as there is room.
+func (m *manager) openNext() {
+	for len(m.due) > 0 && m.room() {
 		a := m.due[0]
 		m.due[0] = nil
 		m.due = m.due[1:]
 		s := m.r.lifeSession(lifeOf(a.peer))
 		if s != nil && !s.Linked() {
 			m.dial(a)
-			return
+			continue
 		}
 		delete(m.relaying, lifeOf(a.peer)) // it has ended, or the peer has opened it
 		if s != nil {

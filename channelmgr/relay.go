@@ -33,7 +33,7 @@ type ways struct {
 
 func (r *Registry) initRelays() {
 	r.ways.asked, r.ways.failed = make(map[life]time.Duration), make(map[life]overlay.Peer)
-	r.circuits.m = make(map[circuitKey]*circuitConn)
+	r.circuits.m, r.circuits.opening = make(map[circuitKey]*circuitConn), make(map[uint64]life)
 	r.circuits.dials = make(chan struct{}, max(r.cfg.Limits.MaxHandshakes/2, 1))
 }
 

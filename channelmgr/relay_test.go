@@ -49,6 +49,12 @@ func star(t *testing.T, n int, opts ...func(*channelmgr.Config)) (faults *transp
 		a.reg.SetWay(b.reg.Self(), middle.reg.Self())
 		leaves = append(leaves, b)
 	}
+	for _, n := range append(leaves, a) { // else the first circuit finds no way, which nobody here looks for again
+		require.Eventually(t, func() bool {
+			s := middle.reg.Session(n.reg.Self().Name)
+			return s != nil && s.Direct()
+		}, time.Minute, time.Millisecond)
+	}
 	return faults, a, leaves, more
 }
 
