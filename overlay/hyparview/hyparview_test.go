@@ -251,7 +251,8 @@ func TestTheLastNeighborWaits(t *testing.T) {
 	require.True(t, has(got, "HyparDisconnected{}"), "%q", got)
 	require.True(t, has(got, "HyparNeighbor{"), "%q", got)
 	require.NotContains(t, strings.Join(got, "\n"), "disconnect a", "it is asked over that link")
-	require.Empty(t, b.feed(overlay.LinkDown{Peer: node("a"), Reason: messages.ReasonReset})[:0])
+	b.hear("a", &messages.HyparNeighborReply{Request: 2, Accepted: true})
+	require.Equal(t, []string{"a"}, active(b.m))
 
 	for what, ev := range map[string]overlay.Event{"it has closed": overlay.LinkDown{Peer: node("a"), Reason: messages.ReasonTimeout}, "it is down": overlay.MemberDown{Peer: node("a")}} {
 		b = given()
