@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -118,13 +119,16 @@ func (h *scaleHost) ask(o scaleOrder) (scaleAnswer, error) {
 	return a, nil
 }
 
-func startScaleHost(ctx context.Context, secret, overlay string, names []string, errw io.Writer) (*scaleHost, error) {
+// startScaleHost starts one of several processes, which share the processors: more
+// than a few times its part of them would only wake threads.
+func startScaleHost(ctx context.Context, secret, overlay string, processes int, names []string, errw io.Writer) (*scaleHost, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	h := &scaleHost{names: names, cmd: exec.CommandContext(ctx, self, scaleCommand)}
-	h.cmd.Env = append(os.Environ(), envSecret+"="+secret, envPlace+"="+overlay)
+	part := (4*runtime.NumCPU() + processes - 1) / processes // of many one or two work at a time
+	h.cmd.Env = append(os.Environ(), envSecret+"="+secret, envPlace+"="+overlay, fmt.Sprintf("GOMAXPROCS=%d", part))
 	h.cmd.Stderr = errw
 	detach(h.cmd)
 	if h.in, err = h.cmd.StdinPipe(); err != nil {
@@ -217,7 +221,7 @@ func runScale(ctx context.Context, args []string, out, errw io.Writer) error {
 			names = []string{"victim"}
 		}
 		s.names = append(s.names, names...)
-		h, err := startScaleHost(ctx, hex.EncodeToString(key[:]), *overlay, names, errw)
+		h, err := startScaleHost(ctx, hex.EncodeToString(key[:]), *overlay, *processes, names, errw)
 		if err != nil {
 			return err
 		}

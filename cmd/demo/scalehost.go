@@ -100,7 +100,6 @@ type scaleNodes struct {
 // runScaleHost is such a process. It ends with its standard input.
 func runScaleHost(ctx context.Context, in io.Reader, out io.Writer) error {
 	debug.SetGCPercent(400) // memory is not what is scarce
-	runtime.GOMAXPROCS(1)   // 33 processes share the processors: each would only wake more threads
 	s := &scaleNodes{}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
