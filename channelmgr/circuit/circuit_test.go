@@ -191,6 +191,21 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
+// Until a round trip was seen, who asks how long to wait hears what the timer waits;
+// one that took no time is one.
+func TestTimeout(t *testing.T) {
+	e := circuit.New(true, newMemory())
+	first := e.Timeout()
+	e.Write([]byte("x"))
+	e.Take(1, func(circuit.Segment) {})
+	require.Equal(t, overlay.Time(1).Add(first), e.Due())
+	e.Receive(1, circuit.Segment{Ack: 2})
+	require.Less(t, e.Timeout(), first)
+	e.Write([]byte("y"))
+	e.Take(2, func(circuit.Segment) {})
+	require.Equal(t, overlay.Time(2).Add(e.Timeout()), e.Due())
+}
+
 func TestReset(t *testing.T) {
 	e := circuit.New(true, newMemory())
 	require.True(t, e.Receive(0, circuit.Segment{Flags: circuit.Reset}))
