@@ -14,6 +14,7 @@ import (
 
 	"github.com/maquis-go/maquis/channelmgr/circuit"
 	"github.com/maquis-go/maquis/channelmgr/frame"
+	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
 
@@ -22,6 +23,7 @@ const (
 	maxCircuits = 8192            // of a node
 	lingerFor   = 5 * time.Second // for what was written before a Close
 	wantEvery   = 500 * time.Millisecond
+	dialFirst   = time.Second // what a link may take to be there before a search
 )
 
 // circuits are the circuits that end here.
@@ -60,6 +62,8 @@ type circuitConn struct {
 	linger overlay.Time
 	moved  int          // bytes since the last look
 	heard  overlay.Time // the last segment of the peer's
+	vain   bool         // it is stuck, and the manager was asked for a link
+	search overlay.Time // no search before that, while it is
 	rd, wr waiter
 }
 
@@ -297,8 +301,11 @@ func (c *circuitConn) pump() {
 		c.end.Kill()
 	}
 	c.end.Take(now, c.send)
-	if c.lost || c.end.Stuck() && c.r.near(lifeOf(c.peer)) == nil {
-		c.astray()
+	switch {
+	case c.lost || c.end.Stuck() && c.r.near(lifeOf(c.peer)) == nil:
+		c.astray(now)
+	case !c.end.Stuck():
+		c.vain = false
 	}
 	if c.end.Dead() {
 		c.rd.wake()
@@ -381,14 +388,22 @@ func (c *circuitConn) again(had bool) {
 	c.pump()
 }
 
-// astray looks for another way. mu is held.
-func (c *circuitConn) astray() {
-	c.lost = false
-	if c.trial {
+// astray looks for another way. When what is sent is merely in vain, nodes may be
+// slow, and a search, which takes some time of each of them, makes them slower: so a
+// link comes first, if the policy has it. mu is held.
+func (c *circuitConn) astray(now overlay.Time) {
+	switch {
+	case c.trial:
 		c.end.Kill()
-	} else {
+	case c.lost:
+		c.r.want(c.peer)
+	case !c.vain && c.r.cfg.Routing == Adaptive:
+		c.vain, c.search = true, now.Add(dialFirst)
+		c.r.tell(&messages.OpenLink{Peer: nodeRef(c.peer), Index: shortcut})
+	case now >= c.search:
 		c.r.want(c.peer)
 	}
+	c.lost = false
 }
 
 // noRoute: a relay had no way on.

@@ -66,13 +66,7 @@ func (m *manager) Receive(c actor.Context) {
 		m.measures = append(m.measures, measure{peerOf(msg.GetPeer()), msg.GetOwner(), m.r.now()})
 		m.measure()
 	case *messages.OpenLink:
-		if msg.GetIndex() == wanted {
-			if s := m.r.lifeSession(lifeOf(peerOf(msg.GetPeer()))); s != nil && !s.Linked() {
-				m.reach(s)
-			}
-			return
-		}
-		m.onOpenLink(peerOf(msg.GetPeer()), uint8(msg.GetIndex()))
+		m.onWanted(msg)
 	case *messages.LinkEstablished:
 		m.onEstablished(msg)
 		m.openNext()

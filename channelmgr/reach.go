@@ -13,8 +13,27 @@ import (
 // opened.
 const wanted = 1 << 8
 
+// shortcut stands there for a link to a peer that a session over relays does not
+// reach in time.
+const shortcut = 1 << 9
+
 // hotBytes is how much a circuit carries between two ticks when it is hot.
 const hotBytes = 32 << 10
+
+// onWanted opens what a session needs.
+func (m *manager) onWanted(msg *messages.OpenLink) {
+	peer := peerOf(msg.GetPeer())
+	s := m.r.lifeSession(lifeOf(peer))
+	switch i := msg.GetIndex(); {
+	case s == nil:
+	case i == shortcut:
+		m.shortcut(s, true)
+	case i != wanted:
+		m.onOpenLink(peer, uint8(i))
+	case !s.Linked():
+		m.reach(s)
+	}
+}
 
 // reach opens the session with a peer, as the policy says: by a link of its own
 // or over relays. Where that fails it is tried the other way.
@@ -168,9 +187,17 @@ func (m *manager) shorten() {
 		if c.took() < hotBytes {
 			continue
 		}
-		if s := m.r.lifeSession(lifeOf(c.peer)); s != nil && s.Linked() && !s.Direct() && !m.full() {
-			m.connect(s.peer, lanes)
+		if s := m.r.lifeSession(lifeOf(c.peer)); s != nil {
+			m.shortcut(s, false)
 		}
+	}
+}
+
+// shortcut opens a link to a peer with which a session over relays stands, if there
+// is room, or another may yield and does.
+func (m *manager) shortcut(s *Session, yield bool) {
+	if s.Linked() && !s.Direct() && (!m.full() || yield && m.yield()) {
+		m.connect(s.peer, lanes)
 	}
 }
 

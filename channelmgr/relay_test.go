@@ -34,7 +34,7 @@ func TestNoCircuitOnACircuit(t *testing.T) {
 func star(t *testing.T, n int, opts ...func(*channelmgr.Config)) (faults *transport.Faults, a *node, leaves []*node, more func(name string, opts ...func(*channelmgr.Config)) *node) {
 	faults = transport.NewFaults(1)
 	memory := transport.NewMemory()
-	opts = append(opts, func(c *channelmgr.Config) { c.Routing = channelmgr.RelayOnly })
+	opts = append([]func(*channelmgr.Config){func(c *channelmgr.Config) { c.Routing = channelmgr.RelayOnly }}, opts...)
 	more = func(name string, opts ...func(*channelmgr.Config)) *node {
 		n := start(t, name, faults.Node(name, memory), handshake.ModeInsecure, opts...)
 		faults.Place(name, n.reg.Self().Addr)
@@ -108,6 +108,22 @@ func TestDeadWaysLeaveHandshakes(t *testing.T) {
 		more(fmt.Sprint("caller", i)).connect(a)
 	}
 	require.Zero(t, a.reg.Stats()["handshake_limit"])
+}
+
+// What is in vain by a way over relays is worth a link, before it is worth a search,
+// of which nobody here knows the answer.
+func TestALinkBeforeASearch(t *testing.T) {
+	faults, a, leaves, _ := star(t, 1, func(c *channelmgr.Config) { c.Timing.SilentAfter = time.Hour }, func(c *channelmgr.Config) { c.Routing = channelmgr.Adaptive })
+	s := a.reg.Ensure(leaves[0].reg.Self(), 1)
+	send := func(n int) {
+		require.NoError(t, s.Send(&channelmgr.Outgoing{Target: "x", Msg: wrapperspb.String("x")}))
+		require.Eventually(t, func() bool { return leaves[0].count() == n }, time.Minute, time.Millisecond)
+	}
+	send(1)
+	require.False(t, s.Direct())
+	faults.Cut("middle", "leaf0")
+	send(2)
+	require.True(t, s.Direct())
 }
 
 // The way of a circuit goes silent, and then there is a link: what overlays say on

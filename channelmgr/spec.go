@@ -187,9 +187,9 @@ type Policy uint8
 // Policies.
 const (
 	// Adaptive goes over relays where a way is known, and opens a link of its own,
-	// a shortcut, for what is hot, or where no way is known. When a node has as
-	// many shortcuts as it may, the one that has been quiet for longest gives way;
-	// if all are in use, it searches a way.
+	// a shortcut, for what is hot, or where no way is known, or what goes by it is
+	// in vain. When a node has as many shortcuts as it may, the one that has been
+	// quiet for longest gives way; if all are in use, it searches a way.
 	Adaptive Policy = iota
 	// RelayOnly never dials beyond the overlays.
 	RelayOnly

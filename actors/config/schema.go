@@ -54,7 +54,7 @@ func (c *Config) schema() []key {
 		entries("overlays", &c.Overlays, false, "main", "membership overlays; news and broadcasts go over the first", func(o *Overlay) *string { return &o.ID }, (*Overlay).keys),
 		later("topology", "changes of the overlay with the cluster's size"),
 		section("routing", "how nodes without a link are reached",
-			word("policy", &c.Routing.Policy, "direct dials first, relay never dials beyond the overlays, adaptive dials for those with much traffic; unset: direct on a full mesh, else adaptive", Policies, nil),
+			word("policy", &c.Routing.Policy, "direct dials first, relay never dials beyond the overlays, adaptive dials for those with much traffic, or to whom no way is known or leads; unset: direct on a full mesh, else adaptive", Policies, nil),
 			whole("max_shortcuts", &c.Routing.MaxShortcuts, 1, most, "links that adaptive opens beyond the overlays at most"),
 			whole("max_hops", &c.Routing.MaxHops, 2, 255, "links that a way over relays has at most; unset: 32"),
 		),
