@@ -202,7 +202,8 @@ func (x *Disconnect) GetReason() string {
 }
 
 // OpenLink asks the channel manager for a data link to a peer with which a
-// session stands: a lane has something to send.
+// session stands: a lane has something to send. An index above 255 is for the
+// control link: 256 for one at all, 512 for one of its own beside relays.
 type OpenLink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          *NodeRef               `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
