@@ -109,3 +109,6 @@ func (r *Registry) Dialing() int {
 	defer r.mu.Unlock()
 	return len(r.attempts)
 }
+
+// Parked returns how many bytes from the peer wait here to be posted.
+func (s *Session) Parked() int64 { return s.parked.Load() }

@@ -100,6 +100,7 @@ func (l *link) hand(f *inFlow, d *frame.Data, typ *messages.Type, size int, m *I
 	if target == &l.in.loose {
 		target = &Target{ID: target.ID}
 	}
+	size = max(size, 1) // parked tells also whether anything waits
 	in.q.Push(s, after, parcel{
 		f: f, s: m.Session, target: target, sender: m.Sender, header: m.Header, msg: m.Msg, typ: typ, request: m.TargetRequest, size: uint32(size), system: m.System, judged: judged,
 	})

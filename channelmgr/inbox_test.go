@@ -189,3 +189,30 @@ func TestCausalRelease(t *testing.T) {
 	require.Equal(t, []string{"x:0", "x:2", "x:4"}, c.settled(3))
 	require.EqualValues(t, 1, c.reg.Stats()["causal_released"])
 }
+
+// Who has a message that waits for its turn asks its sender whether that has come,
+// also when it is empty: the sender may have ended its session with us in between,
+// have nothing more to send, and so no link.
+func TestCausalAfterASessionsEnd(t *testing.T) {
+	faults := transport.NewFaults(1)
+	m := transport.NewMemory()
+	with := func(c *channelmgr.Config) {
+		c.Timing.Heartbeat, c.Timing.BackoffMin, c.Timing.BackoffMax = 20*time.Millisecond, 10*time.Millisecond, 50*time.Millisecond
+	}
+	a := start(t, "a", faults.Node("a", m), handshake.ModeInsecure, with)
+	b := start(t, "b", faults.Node("b", m), handshake.ModeInsecure, with)
+	c := start(t, "c", faults.Node("c", m), handshake.ModeInsecure, with)
+	ab, ac := a.connect(b), a.connect(c)
+	send := func(s *channelmgr.Session, text string) {
+		require.NoError(t, s.Send(&channelmgr.Outgoing{Target: "x", Label: "l", Msg: wrapperspb.String(text)}))
+	}
+	faults.Cut("a", "b")
+	send(ab, "1")
+	send(ac, "")
+	require.Eventually(t, func() bool { s := c.reg.Session("a"); return s != nil && s.Parked() > 0 }, 10*time.Second, time.Millisecond)
+	a.reg.EndSession(ac.Peer(), 1, messages.ReasonNodeDown)
+	a.reg.Ensure(c.reg.Self(), 1)
+	faults.Restore("a", "b")
+	require.Equal(t, []string{"x:1"}, b.settled(1))
+	require.Equal(t, []string{"x:"}, c.settled(1))
+}

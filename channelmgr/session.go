@@ -54,9 +54,10 @@ type Session struct {
 	over       atomic.Bool // ended
 	governed   atomic.Bool // see govern
 	linked     atomic.Bool
-	direct     atomic.Bool  // linked by a link of its own, not by a circuit
-	retell     atomic.Bool  // what is stable has to be told again
-	parked     atomic.Int64 // bytes that wait to be posted
+	direct     atomic.Bool   // linked by a link of its own, not by a circuit
+	retell     atomic.Bool   // what is stable has to be told again
+	parked     atomic.Int64  // bytes that wait to be posted
+	inquired   time.Duration // when the manager last opened it for what waits here
 	parking    sync.Mutex
 	roomy      chan struct{} // closed when less is parked; nil when no reader waits
 	reportAnew atomic.Bool   // reports may have been lost with a control link

@@ -55,6 +55,7 @@ func (m *manager) onTick() {
 		}
 		if !s.Linked() && !late {
 			m.blind(s, now)
+			m.inquire(s, now)
 		}
 		s.reportAll(overlay.Time(now))
 		s.tellChannels(messages.ReasonClosed)
@@ -80,6 +81,16 @@ func (m *manager) blind(s *Session, now time.Duration) {
 		if !l.control && now-max(l.since, time.Duration(l.lastRead.Load())) > m.r.cfg.Timing.SilentAfter {
 			l.fail(messages.ReasonSilent, nil)
 		}
+	}
+}
+
+// inquire opens the session with a peer of which something waits here. If it waits for
+// its turn in a causal order, only that peer can say that it has come, and need not
+// know that somebody waits: it may have ended its session with us in between.
+func (m *manager) inquire(s *Session, now time.Duration) {
+	if s.parked.Load() > 0 && now-s.inquired >= m.r.cfg.Timing.BackoffMax {
+		s.inquired = now
+		m.reach(s)
 	}
 }
 
@@ -117,10 +128,11 @@ func (m *manager) idle(s *Session, l *link) {
 const unheldAfter = 3 * time.Second
 
 // unheld closes a session that we dialed, on which nobody has a hold, and
-// that has been quiet for a while.
+// that has been quiet for a while. While something of the peer waits here it
+// stays; see inquire.
 func (m *manager) unheld(s *Session, now time.Duration) {
 	l := s.linkAt(true, 0)
-	if l == nil || !l.dialed || now-l.since < unheldAfter {
+	if l == nil || !l.dialed || now-l.since < unheldAfter || s.parked.Load() > 0 {
 		return
 	}
 	s.mu.Lock()

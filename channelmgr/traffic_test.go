@@ -401,7 +401,7 @@ func TestRandomTraffic(t *testing.T) { trafficSeedsRun(t, false) }
 func TestCalmTrafficLosesNothing(t *testing.T) { trafficSeedsRun(t, true) }
 
 // trafficFound are seeds that once failed.
-var trafficFound = []uint64{5072}
+var trafficFound = []uint64{798, 5072}
 
 func trafficSeedsRun(t *testing.T, calm bool) {
 	seeds := slices.Clone(trafficFound)
