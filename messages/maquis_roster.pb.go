@@ -370,6 +370,7 @@ type RosterUpdate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Records       [][]byte               `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"` // RosterRecord
 	Claims        []*RosterClaim         `protobuf:"bytes,2,rep,name=claims,proto3" json:"claims,omitempty"`
+	Rise          bool                   `protobuf:"varint,3,opt,name=rise,proto3" json:"rise,omitempty"` // to be brought on to who tells it to all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -416,6 +417,13 @@ func (x *RosterUpdate) GetClaims() []*RosterClaim {
 		return x.Claims
 	}
 	return nil
+}
+
+func (x *RosterUpdate) GetRise() bool {
+	if x != nil {
+		return x.Rise
+	}
+	return false
 }
 
 // RosterDigest opens an exchange with the root alone; who finds another root
@@ -877,10 +885,11 @@ const file_maquis_roster_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\x0e2\x17.maquis.v1.RosterStatusR\x06status\x12\x1c\n" +
 	"\tobservers\x18\x06 \x03(\tR\tobservers\x12\x12\n" +
 	"\x04addr\x18\a \x01(\tR\x04addr\x12\x15\n" +
-	"\x06age_ms\x18\b \x01(\x04R\x05ageMs\"X\n" +
+	"\x06age_ms\x18\b \x01(\x04R\x05ageMs\"l\n" +
 	"\fRosterUpdate\x12\x18\n" +
 	"\arecords\x18\x01 \x03(\fR\arecords\x12.\n" +
-	"\x06claims\x18\x02 \x03(\v2\x16.maquis.v1.RosterClaimR\x06claims\"\x7f\n" +
+	"\x06claims\x18\x02 \x03(\v2\x16.maquis.v1.RosterClaimR\x06claims\x12\x12\n" +
+	"\x04rise\x18\x03 \x01(\bR\x04rise\"\x7f\n" +
 	"\fRosterDigest\x12\x18\n" +
 	"\abuckets\x18\x01 \x03(\x06R\abuckets\x12\x18\n" +
 	"\ajoining\x18\x02 \x01(\bR\ajoining\x12\x12\n" +

@@ -42,6 +42,8 @@ func (m *Machine) Check() error {
 		return fmt.Errorf("roster: %d contacts, %d dumps, %d vias", len(m.contacts), len(m.dumps), len(m.vias))
 	case m.joined && len(m.vias)+len(m.echoes) > 0:
 		return fmt.Errorf("roster: joined, and waiting for an echo")
+	case len(m.spare) > 0 && m.spareAt == 0:
+		return fmt.Errorf("roster: %d members are to be told of, and no timer is set", len(m.spare))
 	case m.self.Validate() != nil:
 		return fmt.Errorf("roster: our own record: %w", m.self.Validate())
 	}

@@ -27,6 +27,11 @@ type Config struct {
 	// not bring, digests do.
 	Tree bool
 
+	// Gather is from how many members on, with Partial and Tree, news are brought to one
+	// member who tells them to all, rather than told by each who has some. Zero:
+	// never. The presets have 64, our choice.
+	Gather int
+
 	// Grace is how long a lost link may be gone before neighbors are asked
 	// whether they still have one. A redial that is refused ends it early.
 	Grace time.Duration
@@ -60,12 +65,13 @@ func Flood(news *messages.RosterUpdate, neighbors []overlay.Peer, out *overlay.E
 	}
 }
 
-// preset makes a function that sets all times.
+// preset makes a function that sets all times, and Gather.
 func preset(grace, suspicion, sync, merge time.Duration) func(Config) Config {
 	return func(c Config) Config {
 		c.Grace, c.Suspicion, c.Sync, c.Merge = grace, suspicion, sync, merge
 		c.RetryMin, c.RetryMax = 100*time.Millisecond, 5*time.Second
 		c.Tombstones = 24 * time.Hour
+		c.Gather = 64
 		return c
 	}
 }
@@ -98,6 +104,9 @@ func (c Config) Validate() error {
 		if f.d <= 0 || f.d > 365*24*time.Hour {
 			errs = append(errs, fmt.Errorf("roster: Config.%s is %v; it must be positive and at most a year", f.name, f.d))
 		}
+	}
+	if c.Gather < 0 {
+		errs = append(errs, fmt.Errorf("roster: Config.Gather is %d; use 0 for never, or a number of members", c.Gather))
 	}
 	if c.RetryMax < c.RetryMin {
 		errs = append(errs, fmt.Errorf("roster: Config.RetryMax is %v; it must not be below RetryMin, %v", c.RetryMax, c.RetryMin))

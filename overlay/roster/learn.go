@@ -13,6 +13,8 @@ const maxObservers = 16
 // onUpdate takes news and passes on what was news to us.
 func (m *Machine) onUpdate(from overlay.Peer, up *messages.RosterUpdate, out *overlay.Effects) {
 	fresh := &messages.RosterUpdate{}
+	m.rising = up.GetRise() && !m.fromTree
+	defer func() { m.rising = false }()
 	for _, b := range up.GetRecords() {
 		r, err := decodeRecord(b)
 		if err != nil {

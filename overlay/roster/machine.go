@@ -21,6 +21,7 @@ const (
 	timerWatch   overlay.TimerKind = "watch"   // the member's stage is over
 	timerSpread  overlay.TimerKind = "spread"  // tell what the tree has not brought
 	timerSpare   overlay.TimerKind = "spare"   // tell what another should have told
+	timerGather  overlay.TimerKind = "gather"  // bring on, or tell, what was gathered
 	timerProbe   overlay.TimerKind = "probe"   // call the next members
 	timerVisit   overlay.TimerKind = "visit"   // release a hold of our own
 	timerContact overlay.TimerKind = "contact" // call a contact again
@@ -51,16 +52,19 @@ type Machine struct {
 
 	probed   map[string]overlay.Peer // members that are being called
 	untold   map[string]bool         // members of whom the tree has not brought what we know: to be told soon
-	spare    map[string]bool         // the same, if nobody else does
-	compared overlay.Time            // when a neighbor was last told how our roster differs
-	spoken   overlay.Time            // when news of others were last told
-	probing  overlay.Time            // when timerProbe fires; 0: it is not set
-	fallen   int                     // members that went down since the last call
-	called   overlay.Time            // when members were last called for that
-	taken    overlay.Peer            // the life that owns our name in the eyes of others
-	told     bool                    // NameTaken was notified
-	lonely   bool                    // timerAlone is set
-	leaving  bool                    // farewell was said
+	spare    map[string]overlay.Time // the same, if nobody else does by then
+	spareAt  overlay.Time            // when timerSpare fires; 0: it is not set
+	gather   gathering
+	rising   bool         // what is being taken is to be brought on
+	compared overlay.Time // when a neighbor was last told how our roster differs
+	spoken   overlay.Time // when news of others were last told
+	probing  overlay.Time // when timerProbe fires; 0: it is not set
+	fallen   int          // members that went down since the last call
+	called   overlay.Time // when members were last called for that
+	taken    overlay.Peer // the life that owns our name in the eyes of others
+	told     bool         // NameTaken was notified
+	lonely   bool         // timerAlone is set
+	leaving  bool         // farewell was said
 	isolated bool
 	fromTree bool // what is being taken came over the tree, to all
 	beacon   beacon
@@ -81,7 +85,7 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)}, asked: make(map[*entry][]string),
-		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer), untold: make(map[string]bool), spare: make(map[string]bool),
+		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer), untold: make(map[string]bool), spare: make(map[string]overlay.Time), gather: gathering{names: make(map[string]bool)},
 	}
 	m.self.raw = m.self.encode()
 	for _, k := range cfg.Seed {
@@ -177,6 +181,7 @@ func (m *Machine) onDelivered(ev overlay.Delivered, out *overlay.Effects) {
 	m.lit(by)
 	m.onUpdate(by, up, out)
 	m.fromTree = false
+	m.guided(by, ev.From, out)
 }
 
 func (m *Machine) onStart(out *overlay.Effects) {
@@ -206,9 +211,11 @@ func (m *Machine) onFired(t overlay.Timer, out *overlay.Effects) {
 	case timerEcho:
 		m.join(out)
 	case timerSpread:
-		m.onSpread(m.untold, out)
+		m.onSpread(out)
 	case timerSpare:
-		m.onSpread(m.spare, out)
+		m.onSpare(out)
+	case timerGather:
+		m.onGather(out)
 	case timerProbe:
 		m.onProbe(out)
 	case timerAlone:

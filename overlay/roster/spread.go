@@ -3,6 +3,7 @@ package roster
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -43,8 +44,8 @@ func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *over
 				m.later(r.Peer.Name, joining, out)
 			}
 		}
-		for _, c := range news.GetClaims() { // who made it has told the tree, too
-			m.later(c.GetName(), false, out)
+		for _, c := range news.GetClaims() { // who made it has told the tree, too, or has us bring it on
+			m.bad(c.GetName(), m.rising, out)
 		}
 		return
 	}
@@ -61,25 +62,48 @@ func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *over
 // member that joins, or the one who accuses another, waits long: it is there in
 // case that those are gone.
 func (m *Machine) later(name string, soon bool, out *overlay.Effects) {
-	t, list, wait := overlay.Timer{Kind: timerSpare}, m.spare, 3*m.cfg.Grace
-	if soon {
-		t, list, wait = overlay.Timer{Kind: timerSpread}, m.untold, m.cfg.Grace/4
+	if !soon {
+		m.keep(name, 3*m.cfg.Grace, out)
+		return
+	}
+	if len(m.untold) == 0 {
+		wait := m.cfg.Grace / 4
 		if m.spoken != 0 && m.now.Sub(m.spoken) < 2*m.cfg.Grace {
 			wait = m.cfg.Grace / 2 // there is much to tell
 		}
+		out.SetTimer(overlay.Timer{Kind: timerSpread}, m.jitter(wait))
 	}
-	if len(list) == 0 {
-		out.SetTimer(t, m.jitter(wait))
+	m.untold[name] = true
+}
+
+// keep has news of a member told after a while, unless the tree brings them until then.
+func (m *Machine) keep(name string, wait time.Duration, out *overlay.Effects) {
+	wait = m.jitter(wait)
+	at := m.now.Add(wait)
+	if m.spareAt == 0 || at < m.spareAt {
+		m.spareAt = at
+		out.SetTimer(overlay.Timer{Kind: timerSpare}, wait)
 	}
-	list[name] = true
+	if old, ok := m.spare[name]; !ok || at < old {
+		m.spare[name] = at
+	}
+}
+
+// bad is later for a member that is suspect or gone.
+func (m *Machine) bad(name string, soon bool, out *overlay.Effects) {
+	if soon && m.gathers() {
+		m.collect(name, out)
+		return
+	}
+	m.later(name, soon, out)
 }
 
 // tell tells what we found of a member: at once, or with more of it when we
 // spoke a moment ago. So a crash is told without delay, and that of hundreds at
 // once, each seen by several, is not hundreds of words from each of these.
 func (m *Machine) tell(e *entry, but overlay.Peer, out *overlay.Effects) {
-	if m.cfg.Tree && m.spoken != 0 && m.now.Sub(m.spoken) < 2*m.cfg.Grace {
-		m.later(e.rec.Peer.Name, true, out)
+	if m.cfg.Tree && m.spoken != 0 && m.now.Sub(m.spoken) < 2*m.cfg.Grace || m.gathers() {
+		m.bad(e.rec.Peer.Name, true, out)
 		return
 	}
 	if m.cfg.Tree {
@@ -88,14 +112,47 @@ func (m *Machine) tell(e *entry, but overlay.Peer, out *overlay.Effects) {
 	m.spread(&messages.RosterUpdate{Claims: []*messages.RosterClaim{m.claimOf(e)}}, but, out)
 }
 
+// onSpread tells what the tree has not brought.
+func (m *Machine) onSpread(out *overlay.Effects) {
+	m.say(slices.Sorted(maps.Keys(m.untold)), out)
+}
+
+// onSpare tells what nobody has told for long.
+func (m *Machine) onSpare(out *overlay.Effects) {
+	var due []string
+	m.spareAt = 0
+	for name, at := range m.spare {
+		switch next := max(at, m.now.Add(m.cfg.Grace/4)); { // those that are due soon wait for each other
+		case at <= m.now:
+			due = append(due, name)
+		case m.spareAt == 0 || next < m.spareAt:
+			m.spareAt = next
+		}
+	}
+	if m.spareAt != 0 {
+		out.SetTimer(overlay.Timer{Kind: timerSpare}, m.spareAt.Sub(m.now))
+	}
+	if len(due) > 0 {
+		slices.Sort(due)
+		m.say(due, out)
+	}
+}
+
+// say tells the tree what we hold of members.
+func (m *Machine) say(names []string, out *overlay.Effects) {
+	m.spoken = max(m.now, 1)
+	for _, news := range m.newsOf(names) {
+		m.spread(news, overlay.Peer{}, out)
+	}
+}
+
 // maxTold bounds the news in one word over the tree, in bytes.
 const maxTold = 32 << 10
 
-// onSpread tells what the tree has not brought.
-func (m *Machine) onSpread(list map[string]bool, out *overlay.Effects) {
-	m.spoken = max(m.now, 1)
+// newsOf is what we hold of members, and may tell. It is not to be told again.
+func (m *Machine) newsOf(names []string) (list []*messages.RosterUpdate) {
 	news, size := &messages.RosterUpdate{}, 0
-	for _, name := range slices.Sorted(maps.Keys(list)) {
+	for _, name := range names {
 		m.untell(name)
 		e := m.table.get(name)
 		if e == nil || !m.joined || m.leaving || m.taken.Name != "" {
@@ -108,13 +165,14 @@ func (m *Machine) onSpread(list map[string]bool, out *overlay.Effects) {
 			news.Claims = append(news.Claims, m.claimOf(e))
 		}
 		if size += len(e.rec.raw) + 256; size > maxTold {
-			m.spread(news, overlay.Peer{}, out)
+			list = append(list, news)
 			news, size = &messages.RosterUpdate{}, 0
 		}
 	}
 	if size > 0 {
-		m.spread(news, overlay.Peer{}, out)
+		list = append(list, news)
 	}
+	return list
 }
 
 // heard: the tree has brought news of a member.
@@ -127,6 +185,7 @@ func (m *Machine) heard(name string) {
 func (m *Machine) untell(name string) {
 	delete(m.untold, name)
 	delete(m.spare, name)
+	delete(m.gather.names, name)
 }
 
 // reach returns everyone to whom a link stands: neighbors by name, then those

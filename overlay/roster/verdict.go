@@ -85,6 +85,7 @@ func (m *Machine) suspect(e *entry, by []string, version uint64, out *overlay.Ef
 		m.probeSoon(out)
 	}
 	out.Notify(Suspected{Member: e.member(), By: slices.Clone(by)})
+	m.follow(e.rec.Peer.Name, out)
 }
 
 // parts is how many of the parts of its time a suspect has without a word of ours: all
@@ -114,9 +115,13 @@ func (m *Machine) remind(e *entry, out *overlay.Effects) {
 
 // repeats reports whether this node tells of a suspicion again. Without a tree
 // each of the observers does, to its own neighbors; over a tree one word reaches
-// all, and the first of them says it once.
+// all, and the first of them says it once; what was brought to who tells it is told
+// again if it does not come back.
 func (m *Machine) repeats(e *entry) bool {
 	self := m.self.Peer.Name
+	if m.gathers() {
+		return false
+	}
 	return slices.Contains(e.observers, self) && (!m.cfg.Tree || e.tried == 1 && self == slices.Min(e.observers))
 }
 
@@ -158,12 +163,16 @@ func (m *Machine) bury(e *entry, s state, addr string, by []string, at overlay.T
 		}
 	}
 	// Over a tree the suspicion has reached all, who come to the same by
-	// themselves. What a neighbor told is told there in case that it has not.
+	// themselves. What a neighbor told, and comes as a surprise, is told there in case
+	// that it has not.
 	switch {
 	case !m.cfg.Tree:
 		m.tell(e, from, out)
-	case !m.fromTree && from.Name != "" && m.joined:
-		m.later(e.rec.Peer.Name, s.status == StatusLeft, out)
+	case !m.fromTree && from.Name != "" && m.joined && (was != StatusSuspect || s.status != StatusDown):
+		m.bad(e.rec.Peer.Name, s.status == StatusLeft || m.rising, out)
+	}
+	if was == StatusAlive {
+		m.follow(e.rec.Peer.Name, out)
 	}
 	m.checkAlone(out)
 }

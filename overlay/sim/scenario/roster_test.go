@@ -39,7 +39,7 @@ const (
 
 var members = flag.Int("members", 60, "nodes of the tests of the roster")
 
-func newCluster(t testing.TB, cfg sim.Config, n int, tree bool) *cluster {
+func newCluster(t testing.TB, cfg sim.Config, n int, tree bool, more ...func(*roster.Config)) *cluster {
 	c := &cluster{t: t, downs: make(map[int]map[string]overlay.Time), left: make(map[int]map[string]bool)}
 	if cfg.Link.Latency == 0 {
 		cfg.Link.Latency, cfg.Link.Jitter = 5*time.Millisecond, 5*time.Millisecond
@@ -49,8 +49,12 @@ func newCluster(t testing.TB, cfg sim.Config, n int, tree bool) *cluster {
 		return m.(*sim.Node).Instance(rosterInstance).(*roster.Machine).Self().Generation
 	}
 	cfg.Factory = func(self overlay.Peer, rng *rand.Rand) overlay.Machine {
-		r, err := roster.New(roster.LAN(roster.Config{
-			Self: roster.Record{Peer: self, Generation: 1, Version: 1, Addrs: []string{self.Addr}}, Rand: rng, Partial: true, Tree: tree}))
+		rc := roster.LAN(roster.Config{
+			Self: roster.Record{Peer: self, Generation: 1, Version: 1, Addrs: []string{self.Addr}}, Rand: rng, Partial: true, Tree: tree})
+		for _, o := range more {
+			o(&rc)
+		}
+		r, err := roster.New(rc)
 		require.NoError(t, err)
 		h, err := hyparview.New(hyparview.DefaultConfig(self, rng))
 		require.NoError(t, err)
@@ -258,5 +262,27 @@ func TestRosterAfterMassCrash(t *testing.T) {
 		}
 		took := c.waitExact(30 * time.Second)
 		t.Logf("%d of 200 crash: known to all after %v", part, took)
+	}
+}
+
+// When many crash at once, those who miss them do not tell the tree one by one.
+func TestFewWordsAfterAMassCrash(t *testing.T) {
+	long(t)
+	for seed := range uint64(3) {
+		var words [2]float64
+		for i, gather := range []int{0, 64} {
+			c := newCluster(t, sim.Config{Seed: seed + 1}, 200, true, func(c *roster.Config) { c.Gather = gather })
+			c.waitExact(time.Minute)
+			c.w.Run(20 * time.Second)
+			before := c.news
+			for _, i := range rand.New(rand.NewPCG(seed, 9)).Perm(200)[:60] {
+				c.w.Crash(i)
+			}
+			took := c.waitExact(30 * time.Second)
+			c.w.Run(20 * time.Second) // what was to be told again
+			words[i] = float64(c.news-before) / float64(len(c.w.Live()))
+			t.Logf("gathered from %d members on: known to all after %v, %.1f words", gather, took, words[i])
+		}
+		require.Less(t, words[1], words[0]/3)
 	}
 }
