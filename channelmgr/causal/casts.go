@@ -146,14 +146,14 @@ func (c *Casts[T]) Arrive(from uint64, st Stamp, size int, item T, now time.Dura
 		c.wake(o) // what it skips does not come any more
 	}
 	if c.waiting > maxWaiting || c.bytes > maxWaitingBytes {
-		c.overflow(o)
+		c.overflow(o, now)
 	}
 	return true
 }
 
 // overflow gives up what the broadcast waits for that has waited for longest.
 // What an origin says in circles is let go as it is.
-func (c *Casts[T]) overflow(from *caster[T]) {
+func (c *Casts[T]) overflow(from *caster[T], now time.Duration) {
 	var oldest *caster[T]
 	for _, o := range c.all {
 		if len(o.queue) > 0 && !o.queue[0].due && (oldest == nil || o.queue[0].since < oldest.queue[0].since) {
@@ -161,7 +161,7 @@ func (c *Casts[T]) overflow(from *caster[T]) {
 		}
 	}
 	if oldest != nil {
-		c.giveUp(oldest.queue[0], false)
+		c.giveUp(oldest.queue[0], false, now)
 	}
 	if c.waiting > 2*maxWaiting || c.bytes > 2*maxWaitingBytes {
 		c.letGo(from)
@@ -272,9 +272,9 @@ func (c *Casts[T]) Expire(now time.Duration) {
 			c.letGo(o)
 		case m.due:
 		case now-m.since >= HoldFor:
-			c.giveUp(m, false)
+			c.giveUp(m, false, now)
 		case now-m.since >= HoldNew && now-c.began < young:
-			c.giveUp(m, true)
+			c.giveUp(m, true, now)
 		}
 	}
 }
@@ -282,16 +282,19 @@ func (c *Casts[T]) Expire(now time.Duration) {
 // giveUp waits for nothing any more that a broadcast comes after and that is not
 // here, nor for what those come after that are here; with unheard, only for
 // nothing of origins that were never heard.
-func (c *Casts[T]) giveUp(m *cast[T], unheard bool) {
+func (c *Casts[T]) giveUp(m *cast[T], unheard bool, now time.Duration) {
 	m.due = !unheard
 	for _, mark := range m.stamp.After[m.have:] {
 		o := c.origins[mark.Origin]
+		if o == nil && len(c.all) < maxOrigins { // not met before: no sweep, c.all is being walked
+			o = c.meet(mark.Origin, now)
+		}
 		if o == nil || unheard && o.last > 0 {
 			continue
 		}
 		for _, e := range o.queue {
 			if e.stamp.Count <= mark.Count && !e.due {
-				c.giveUp(e, false)
+				c.giveUp(e, false, now)
 			}
 		}
 		if max(o.last, o.given) < mark.Count {
@@ -322,7 +325,11 @@ func (c *Casts[T]) origin(id uint64, now time.Duration) *caster[T] {
 	if len(c.all) >= maxOrigins {
 		return nil
 	}
-	o = &caster[T]{id: id, used: now}
+	return c.meet(id, now)
+}
+
+func (c *Casts[T]) meet(id uint64, now time.Duration) *caster[T] {
+	o := &caster[T]{id: id, used: now}
 	c.origins[id] = o
 	c.all = append(c.all, o)
 	return o

@@ -68,6 +68,18 @@ func TestCastsGivenUp(t *testing.T) {
 	require.EqualValues(t, 2, c.Waited, "and one behind its origin's")
 }
 
+// Of several that do not come all are given up at once, also of origins that nothing
+// else has been heard of, and what is here keeps its order.
+func TestCastsGivenUpAllAtOnce(t *testing.T) {
+	c := causal.NewCasts[string](9, 0)
+	require.True(t, c.Arrive(4, after(1, causal.Mark{Origin: 3, Count: 1}), 1, "d1", old))
+	require.True(t, c.Arrive(3, after(1, causal.Mark{Origin: 1, Count: 1}, causal.Mark{Origin: 2, Count: 1}), 1, "c1", old))
+	require.Empty(t, popped(c, old))
+	c.Expire(old + causal.HoldFor)
+	require.Equal(t, []string{"c1", "d1"}, popped(c, old+causal.HoldFor))
+	require.EqualValues(t, 2, c.GivenUp)
+}
+
 // A node that has just begun does not wait for long for those whom it never heard.
 func TestCastsOfANewNode(t *testing.T) {
 	c := causal.NewCasts[string](9, old)
