@@ -267,6 +267,7 @@ func TestMulticastHostile(t *testing.T) {
 		e.mu.Unlock()
 		s := a.until("an error", func(s Snapshot) bool { return s.Err != nil })
 		require.ErrorContains(t, s.Err, "nothing can be sent: network is unreachable")
+		time.Sleep(4 * mcInterval) // for so long what it said last is valid, in virtual time
 		a.until("silence", func(s Snapshot) bool { return len(s.Candidates) == 0 })
 		e.mu.Lock()
 		e.broken = false
