@@ -99,7 +99,8 @@ func fuzzOrder(d *overlaytest.Dice) any {
 	return roster.ForceLeave{Name: fuzzNames[d.N(len(fuzzNames))]}
 }
 
-// FuzzRoster feeds random legal events and any message; the machine's own
+// FuzzRoster feeds random legal events and any message, on partial views that gather
+// bad news as well; the machine's own
 // invariants are checked after each step, those below as well.
 func FuzzRoster(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -115,10 +116,13 @@ func FuzzRoster(f *testing.F) {
 			return
 		}
 		run := func() []string {
-			m, err := roster.New(roster.LAN(roster.Config{
+			partial := len(data) > 0 && data[0]%2 == 1
+			cfg := roster.LAN(roster.Config{
 				Self: roster.Record{Peer: fuzzSelf, Generation: 1, Version: 1, Addrs: []string{fuzzSelf.Addr}},
-				Rand: rand.New(rand.NewPCG(3, 4)),
-			}))
+				Rand: rand.New(rand.NewPCG(3, 4)), Partial: partial, Tree: partial,
+			})
+			cfg.Gather = 2
+			m, err := roster.New(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
