@@ -99,9 +99,9 @@ func fuzzOrder(d *overlaytest.Dice) any {
 	return roster.ForceLeave{Name: fuzzNames[d.N(len(fuzzNames))]}
 }
 
-// FuzzRoster feeds random legal events and any message, on partial views that gather
-// bad news as well; the machine's own
-// invariants are checked after each step, those below as well.
+// FuzzRoster feeds random legal events and any message, half of the time on partial
+// views that gather bad news; the machine's own invariants are checked after each
+// step, those below as well.
 func FuzzRoster(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n := range 24 {

@@ -154,6 +154,22 @@ func TestWhoTells(t *testing.T) {
 	require.Equal(t, []string{"y", "z"}, tree)
 }
 
+// What it suspects itself it tells once more, as in a small cluster: to it nobody
+// brings that back.
+func TestWhoTellsRepeats(t *testing.T) {
+	a := large(t, "a")
+	a.step(overlay.NeighborUp{Peer: peerOf("m")})
+	a.loses("x")
+	for range 2 {
+		tree, _ := a.words(timerGather)
+		require.Equal(t, []string{"x"}, tree)
+		a.now = a.table.get("x").due
+		a.step(watchOf("x"))
+	}
+	tree, _ := a.words(timerGather)
+	require.Empty(t, tree)
+}
+
 // Where the way is broken news wait for another, and are told when none shows. The
 // neighbors of who told them tell when it is gone.
 func TestABrokenWay(t *testing.T) {

@@ -119,7 +119,7 @@ func (m *Machine) remind(e *entry, out *overlay.Effects) {
 // again if it does not come back.
 func (m *Machine) repeats(e *entry) bool {
 	self := m.self.Peer.Name
-	if m.gathers() {
+	if m.gathers() && m.least() != nil {
 		return false
 	}
 	return slices.Contains(e.observers, self) && (!m.cfg.Tree || e.tried == 1 && self == slices.Min(e.observers))
