@@ -36,7 +36,7 @@ func (m *Machine) gone() (gone, here int) {
 // probeSoon calls the next members in a moment; the fewer of a large cluster are
 // gone, the later.
 func (m *Machine) probeSoon(out *overlay.Effects) {
-	if !m.cfg.Partial || !m.joined || m.leaving {
+	if !m.cfg.Partial || !m.joined || m.leaving || m.taken.Name != "" {
 		return
 	}
 	gone, here := m.gone()
@@ -45,7 +45,7 @@ func (m *Machine) probeSoon(out *overlay.Effects) {
 		wait = max(wait, next.Sub(m.now))
 	}
 	if m.probing == 0 || m.now.Add(2*wait) < m.probing {
-		wait = m.jitter(wait)
+		wait = m.jitter(wait) + max(m.quiet.Sub(m.now), 0)
 		m.probing = m.now.Add(wait)
 		out.SetTimer(overlay.Timer{Kind: timerProbe}, wait)
 	}
@@ -53,12 +53,14 @@ func (m *Machine) probeSoon(out *overlay.Effects) {
 
 // onProbe calls the next members to which no link stands.
 func (m *Machine) onProbe(out *overlay.Effects) {
-	gone, here := m.gone()
-	m.probing, m.fallen = 0, 0
-	if !m.mute() {
-		m.called = max(m.now, 1)
-		m.probe(min(1+2*gone/here, maxProbes), out)
+	m.probing = 0
+	if m.mute() { // one that was starved does later: it may be the only caller of somebody
+		m.probeSoon(out)
+		return
 	}
+	gone, here := m.gone()
+	m.fallen, m.called = 0, max(m.now, 1)
+	m.probe(min(1+2*gone/here, maxProbes), out)
 }
 
 // probe sees to the next n members that nobody accuses: whom we have no link to
