@@ -163,7 +163,7 @@ func (r *runtime) Receive(c actor.Context) {
 		r.d.pending.prune(r.d)
 		r.arm(c.Self())
 	case *messages.ControlInbound:
-		r.d.registry.OverlayDone(1)
+		r.d.registry.ControlDone()
 		r.onControl(m)
 	}
 }

@@ -134,16 +134,34 @@ func (r *Registry) toHost(s *Session, host *actor.PID, o frame.Overlay) {
 		r.count("overlay_overflow")
 		return
 	}
-	if up := r.holds.first(s, o.Instance); up != nil {
+	up, number, ok := r.holds.pass(s, o.Instance)
+	if !ok {
+		r.backlog.Add(-1)
+		r.count("overlay_unlinked")
+		return
+	}
+	if up != nil {
 		r.cfg.System.Root.Send(host, up)
 	}
 	r.cfg.System.Root.Send(host, &messages.OverlayInbound{
-		From: nodeRef(s.peer), Overlay: o.Instance, Type: o.Type, Body: append([]byte(nil), o.Body...),
+		From: nodeRef(s.peer), Overlay: o.Instance, Type: o.Type, Body: append([]byte(nil), o.Body...), Number: number,
 	})
 }
 
-// OverlayDone tells that hosts have processed n overlay frames.
-func (r *Registry) OverlayDone(n int) { r.backlog.Add(-int64(n)) }
+// OverlayDone tells that a host has taken an overlay's frame, or that it was dropped.
+func (r *Registry) OverlayDone(m *messages.OverlayInbound) {
+	r.backlog.Add(-1)
+	r.holds.taken(lifeOf(peerOf(m.GetFrom())), m.GetOverlay(), m.GetNumber())
+}
+
+// OverlaySeen returns the number of the last frame of a peer that an overlay's host has
+// taken, for Disconnect.
+func (r *Registry) OverlaySeen(instance string, peer overlay.Peer) uint64 {
+	return r.holds.seen(lifeOf(peer), instance)
+}
+
+// ControlDone tells that a runtime message was taken.
+func (r *Registry) ControlDone() { r.backlog.Add(-1) }
 
 func (r *Registry) controlInbound(s *Session, c frame.Control) {
 	host := r.runtime.Load()

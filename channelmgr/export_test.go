@@ -2,6 +2,7 @@ package channelmgr
 
 import (
 	"fmt"
+	"github.com/maquis-go/maquis/overlay"
 
 	"github.com/maquis-go/maquis/channelmgr/frame"
 )
@@ -112,3 +113,13 @@ func (r *Registry) Dialing() int {
 
 // Parked returns how many bytes from the peer wait here to be posted.
 func (s *Session) Parked() int64 { return s.parked.Load() }
+
+// Passed is how many frames were passed to hosts.
+func (r *Registry) Passed() uint64 {
+	r.holds.mu.Lock()
+	defer r.holds.mu.Unlock()
+	return r.holds.passed
+}
+
+// Held reports whether an owner has a hold on a session, or waits for it.
+func (r *Registry) Held(p overlay.Peer) bool { return r.holds.held(p) }

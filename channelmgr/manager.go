@@ -189,22 +189,6 @@ func (m *manager) connect(peer overlay.Peer, owner string) {
 	}
 }
 
-func (m *manager) onDisconnect(msg *messages.Disconnect) {
-	k := lifeOf(peerOf(msg.GetPeer()))
-	h := &m.r.holds
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	drop := func(s string) bool { return s == msg.GetOwner() }
-	if h.up[k] = slices.DeleteFunc(h.up[k], drop); len(h.up[k]) == 0 {
-		delete(h.up, k)
-	}
-	if w := h.waiting[k]; w != nil {
-		if w.owners = slices.DeleteFunc(w.owners, drop); len(w.owners) == 0 {
-			delete(h.waiting, k)
-		}
-	}
-}
-
 // dial starts a link actor for an attempt, or has it wait; see mayOpen.
 func (m *manager) dial(a *attempt) {
 	if a.control && a.relayed && !m.mayOpen(a) {

@@ -41,7 +41,7 @@ func greet(n *node, name string) *greeter {
 		case *messages.LinkDown:
 			g.failed.Add(1)
 		case *messages.OverlayInbound:
-			n.reg.OverlayDone(1)
+			n.reg.OverlayDone(m)
 			g.greeting.Add(1)
 		}
 	}))

@@ -140,12 +140,14 @@ func (x *Connect) GetPeer() *NodeRef {
 	return nil
 }
 
-// Disconnect releases an owner's hold.
+// Disconnect releases an owner's hold, unless a message of the peer's is on its way to
+// the owner, who may want the session for that: then it is answered by a LinkUp.
 type Disconnect struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	Peer          *NodeRef               `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Seen          uint64                 `protobuf:"varint,4,opt,name=seen,proto3" json:"seen,omitempty"` // the last message that the owner has taken; see OverlayInbound
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,6 +201,13 @@ func (x *Disconnect) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Disconnect) GetSeen() uint64 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
 }
 
 // OpenLink asks the channel manager for a data link to a peer with which a
@@ -524,6 +533,7 @@ type OverlayInbound struct {
 	Overlay       string                 `protobuf:"bytes,2,opt,name=overlay,proto3" json:"overlay,omitempty"`
 	Type          string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
 	Body          []byte                 `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	Number        uint64                 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"` // rises
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -584,6 +594,13 @@ func (x *OverlayInbound) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *OverlayInbound) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // ControlInbound hands a runtime message from another node's runtime to the
@@ -1484,12 +1501,13 @@ const file_maquis_control_proto_rawDesc = "" +
 	"\x04addr\x18\x03 \x01(\tR\x04addr\"G\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12&\n" +
-	"\x04peer\x18\x02 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\"b\n" +
+	"\x04peer\x18\x02 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\"v\n" +
 	"\n" +
 	"Disconnect\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12&\n" +
 	"\x04peer\x18\x02 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"H\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04seen\x18\x04 \x01(\x04R\x04seen\"H\n" +
 	"\bOpenLink\x12&\n" +
 	"\x04peer\x18\x01 \x01(\v2\x12.maquis.v1.NodeRefR\x04peer\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\"G\n" +
@@ -1512,12 +1530,13 @@ const file_maquis_control_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05known\x18\x03 \x01(\x04R\x05known\x12\x18\n" +
 	"\acontact\x18\x04 \x01(\tR\acontact\x12\x12\n" +
-	"\x04dial\x18\x05 \x01(\bR\x04dial\"z\n" +
+	"\x04dial\x18\x05 \x01(\bR\x04dial\"\x92\x01\n" +
 	"\x0eOverlayInbound\x12&\n" +
 	"\x04from\x18\x01 \x01(\v2\x12.maquis.v1.NodeRefR\x04from\x12\x18\n" +
 	"\aoverlay\x18\x02 \x01(\tR\aoverlay\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12\x12\n" +
-	"\x04body\x18\x04 \x01(\fR\x04body\"`\n" +
+	"\x04body\x18\x04 \x01(\fR\x04body\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\"`\n" +
 	"\x0eControlInbound\x12&\n" +
 	"\x04from\x18\x01 \x01(\v2\x12.maquis.v1.NodeRefR\x04from\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +

@@ -47,7 +47,9 @@ type (
 	// Fired is the expiry of a timer that was set and not cancelled.
 	Fired struct{ Timer Timer }
 
-	// LinkUp tells that a session is up on which the machine has a hold.
+	// LinkUp tells that a session is up on which the machine has a hold. It may come
+	// again, and after a Disconnect: where that crossed with a message of the peer's,
+	// the hold stays until the machine, which has that message now, releases it.
 	LinkUp struct {
 		Peer       Peer
 		Generation uint64 // of the peer, as it said in its handshake

@@ -78,7 +78,7 @@ func (h *host) Receive(c actor.Context) {
 		h.answered(m.GetPeer(), m.GetContact())
 		h.feed(overlay.LinkDown{Peer: peerOf(m.GetPeer()), Reason: messages.Reason(m.GetReason()), Known: m.GetKnown(), Contact: m.GetContact(), Dial: m.GetDial()})
 	case *messages.OverlayInbound:
-		h.registry.OverlayDone(1)
+		h.registry.OverlayDone(m)
 		h.inbound(m)
 	case fired:
 		h.onFired(m)
@@ -191,7 +191,9 @@ func (h *host) execute(e overlay.Effect) {
 		h.clock.set(timerKey{connect: awaited(e.Peer)}, answerWithin)
 	case overlay.EffectDisconnect:
 		h.clock.cancel(timerKey{connect: awaited(e.Peer)})
-		h.system.Root.Send(h.channels, &messages.Disconnect{Owner: h.instance, Peer: nodeRef(e.Peer), Reason: string(e.Reason)})
+		h.system.Root.Send(h.channels, &messages.Disconnect{
+			Owner: h.instance, Peer: nodeRef(e.Peer), Reason: string(e.Reason), Seen: h.registry.OverlaySeen(h.instance, e.Peer),
+		})
 	case overlay.EffectSetTimer:
 		h.clock.set(timerKey{timer: e.Timer}, e.After)
 	case overlay.EffectCancelTimer:

@@ -179,9 +179,11 @@ func (s *Service) spawn(ctx context.Context) error {
 // dropped settles a message that is dropped unread: the bound on frames that
 // wait for hosts counts it.
 func (s *Service) dropped(msg any) {
-	switch msg.(type) {
-	case *messages.OverlayInbound, *messages.ControlInbound:
-		s.cfg.Registry.OverlayDone(1)
+	switch msg := msg.(type) {
+	case *messages.OverlayInbound:
+		s.cfg.Registry.OverlayDone(msg)
+	case *messages.ControlInbound:
+		s.cfg.Registry.ControlDone()
 	}
 }
 
