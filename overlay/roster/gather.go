@@ -33,6 +33,7 @@ type gathering struct {
 	since overlay.Time    // when the first of them came
 	waits bool            // they wait for a way
 	last  overlay.Time    // when some were last brought on or told; 0: never
+	to    overlay.Peer    // to whom they were last brought on
 	way   guide
 }
 
@@ -133,11 +134,23 @@ func (m *Machine) onGather(out *overlay.Effects) {
 		m.say(names, out)
 		return
 	}
+	m.gather.to = to
 	for _, news := range m.newsOf(names) {
 		news.Rise = true
 		out.Send(to, news)
 	}
 	for _, name := range names {
 		m.keep(name, bringBack*m.grace(), out)
+	}
+}
+
+// comesBack has a suspicion that comes back from whom it was brought to, whose way leads
+// here by now, go on the way that was heard since.
+func (m *Machine) comesBack(name string, from overlay.Peer, out *overlay.Effects) {
+	if !m.rising || !m.gather.to.Same(from) {
+		return
+	}
+	if to, _ := m.upward(); !to.Same(from) {
+		m.collect(name, out)
 	}
 }

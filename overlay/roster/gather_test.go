@@ -137,6 +137,29 @@ func TestBadNewsRise(t *testing.T) {
 	require.Empty(t, tree, "once")
 }
 
+// What comes back from whom it was brought to goes on the way that was heard since.
+func TestBadNewsThatComeBack(t *testing.T) {
+	c := large(t, "c")
+	for _, n := range []string{"m", "p"} {
+		c.step(overlay.NeighborUp{Peer: peerOf(n)})
+	}
+	c.lights("m")
+	c.loses("x")
+	_, to := c.words(timerGather)
+	require.Equal(t, map[string][]string{"m": {"x"}}, to)
+	c.rises("m", "x")
+	_, to = c.words(timerGather)
+	require.Empty(t, to, "the way is the same")
+	c.lights("p")
+	c.rises("m", "x")
+	tree, to := c.words(timerGather)
+	require.Empty(t, tree)
+	require.Equal(t, map[string][]string{"p": {"x"}}, to)
+	c.rises("m", "x")
+	_, to = c.words(timerGather)
+	require.Empty(t, to, "m is not who it was brought to last")
+}
+
 // The member of the least name tells what has come to it, in one.
 func TestWhoTells(t *testing.T) {
 	a := large(t, "a")

@@ -41,6 +41,7 @@ func (m *Machine) takeSuspicion(from overlay.Peer, e *entry, c *messages.RosterC
 				e.observers = append(slices.Clip(e.observers), o)
 			}
 		}
+		m.comesBack(e.rec.Peer.Name, from, out)
 	default:
 		m.suspect(e, c.GetObservers(), c.GetVersion(), out)
 		m.pass(&messages.RosterUpdate{Claims: []*messages.RosterClaim{c}}, from, out)
