@@ -50,7 +50,7 @@ func (m *Machine) onResumed(out *overlay.Effects) {
 		case stageFine:
 		case stageSuspect:
 			e.tried = m.parts(e)
-			m.watch(e, stageSuspect, wait+m.suspicion(), out)
+			m.watch(e, stageSuspect, max(wait, m.suspicion()), out)
 		default:
 			e.tried = 0
 			delete(m.asked, e)
@@ -58,6 +58,7 @@ func (m *Machine) onResumed(out *overlay.Effects) {
 		}
 	}
 	m.setSync(out)
+	m.compare(out) // others have not stood still
 }
 
 func (m *Machine) setSync(out *overlay.Effects) {
@@ -75,12 +76,17 @@ func (m *Machine) onSync(out *overlay.Effects) {
 		m.strain--
 	}
 	m.setSync(out)
-	if n := m.table.near; len(n) > 0 {
-		m.sendDigest(n[m.cfg.Rand.IntN(len(n))].rec.Peer, out)
-	}
+	m.compare(out)
 	for _, addr := range m.seeds() {
 		if k := m.contacts[addr]; k.phase == phasePending {
 			out.Send(k.peer, &messages.RosterDigest{Joining: true}) // the first, or its answer, was lost
 		}
+	}
+}
+
+// compare opens an exchange with a random neighbor.
+func (m *Machine) compare(out *overlay.Effects) {
+	if n := m.table.near; len(n) > 0 {
+		m.sendDigest(n[m.cfg.Rand.IntN(len(n))].rec.Peer, out)
 	}
 }

@@ -60,7 +60,7 @@ func (m *Machine) onProbe(out *overlay.Effects) {
 	}
 	gone, here := m.gone()
 	m.fallen, m.called = 0, max(m.now, 1)
-	m.probe(min(1+2*gone/here, maxProbes), out)
+	m.probe(min(1+gone/here, maxProbes), out)
 }
 
 // probe sees to the next n members that nobody accuses: whom we have no link to
