@@ -1,7 +1,6 @@
 package roster
 
 import (
-	"math/rand/v2"
 	"testing"
 
 	"github.com/maquis-go/maquis/messages"
@@ -47,13 +46,7 @@ func TestTheOnlyContactGoes(t *testing.T) {
 func TestAVisitorGoes(t *testing.T) {
 	for why, want := range map[messages.Reason]int{messages.ReasonReset: 1, messages.ReasonSilent: 1, messages.ReasonPeerClosed: 0, messages.ReasonClosed: 0} {
 		t.Run(string(why), func(t *testing.T) {
-			m, err := New(LAN(Config{Self: recordOf(peerOf("a")), Rand: rand.New(rand.NewPCG(1, 2)), Seed: []Member{memberOf("bb", StatusAlive)}, Partial: true}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := &one{Machine: m, t: t, rejects: map[messages.Reason]int{}}
-			a.step(overlay.Start{})
-			a.joined, a.visible = true, true
+			a := newPartial(t, "bb")
 			a.step(overlay.LinkUp{Peer: peerOf("bb"), Inbound: true})
 			a.step(overlay.LinkDown{Peer: peerOf("bb"), Reason: why})
 			for range 8 {

@@ -217,8 +217,9 @@ func (m *Machine) onWatch(e *entry, out *overlay.Effects) {
 	}
 }
 
-// ask asks neighbors whether they have a link to a member that we lost. It is
-// accused only if none has.
+// ask asks neighbors whether they have a link to a member that we lost, and on partial
+// views calls it. It is accused only if none has, or, where there is nobody to ask, if it
+// does not answer.
 func (m *Machine) ask(e *entry, out *overlay.Effects) {
 	if e.stage != stageAsking {
 		e.tried = 0
@@ -228,7 +229,7 @@ func (m *Machine) ask(e *entry, out *overlay.Effects) {
 		return
 	}
 	near := m.sample(askMost, e.rec.Peer)
-	if len(near) == 0 {
+	if called := m.cfg.Partial && m.summon(e.rec.Peer, out); len(near) == 0 && !called {
 		m.accuse(e, out)
 		return
 	}

@@ -123,6 +123,7 @@ func (m *Machine) onLinkUp(ev overlay.LinkUp, out *overlay.Effects) {
 		m.endVisit(old, out)
 	}
 	m.answered(ev.Peer)
+	m.lives(ev.Peer, out)
 	m.visits[ev.Peer.Name] = ev.Peer
 	out.SetTimer(visitTimer(ev.Peer), 2*m.cfg.Sync)
 	m.notAlone(out)

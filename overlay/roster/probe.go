@@ -76,10 +76,32 @@ func (m *Machine) probe(n int, out *overlay.Effects) {
 		if n--; n < 0 || len(m.probed) >= maxProbes {
 			return
 		}
-		if p := e.rec.Peer; !e.neighbor && !m.visits[p.Name].Same(p) && m.probed[p.Name].Name == "" {
-			m.probed[p.Name] = p
-			out.Connect(p)
+		if p := e.rec.Peer; !e.neighbor && !m.visits[p.Name].Same(p) {
+			m.summon(p, out)
 		}
+	}
+}
+
+// summon calls a member, if it is not being called. It reports whether an answer will
+// come.
+func (m *Machine) summon(p overlay.Peer, out *overlay.Effects) bool {
+	if m.probed[p.Name].Name == "" && len(m.probed) < maxProbes {
+		m.probed[p.Name] = p
+		out.Connect(p)
+	}
+	return m.probed[p.Name].Same(p)
+}
+
+// lives: a session with a member has come up, so we need not look for it; of what is
+// said of it, it is told.
+func (m *Machine) lives(p overlay.Peer, out *overlay.Effects) {
+	e := m.table.get(p.Name)
+	switch {
+	case e == nil || !m.cfg.Partial || e.rec.Peer.Incarnation != p.Incarnation:
+	case e.status == StatusSuspect:
+		m.remind(e, out)
+	case e.status == StatusAlive && (e.stage == stageGrace || e.stage == stageAsking):
+		m.unwatch(e, out)
 	}
 }
 
@@ -98,15 +120,19 @@ func (m *Machine) missed(ev overlay.LinkDown, out *overlay.Effects) bool {
 	delete(m.probed, ev.Peer.Name)
 	e := m.table.get(ev.Peer.Name)
 	switch {
-	case e == nil || e.rec.Peer.Incarnation != ev.Peer.Incarnation || e.status != StatusAlive || e.stage != stageFine || m.leaving:
+	case e == nil || e.rec.Peer.Incarnation != ev.Peer.Incarnation || e.status != StatusAlive || m.leaving:
 	case ev.Reason == messages.ReasonDown && ev.Known > 0:
+		m.unwatch(e, out)
 		m.raise(ev.Known, out) // it lives, and has declared us down
 	case ev.Reason == messages.ReasonNameTaken || ev.Reason == messages.ReasonDisconnected || ev.Reason == messages.ReasonDuplicate:
-	default:
+		m.unwatch(e, out) // it lives
+	case e.stage == stageFine:
 		m.ask(e, out)
 		if !m.mute() {
 			m.probe(1, out) // who came after it may have lost its only caller
 		}
+	case e.stage == stageAsking && len(m.asked[e]) == 0 && !m.mute():
+		m.accuse(e, out) // there was nobody else to ask
 	}
 	return true
 }
