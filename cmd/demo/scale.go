@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -73,7 +74,7 @@ type scaleOrder struct {
 	Seeds  []string // start
 	Count  int      // count, exactly, pairs
 	Preset string   // start
-	All    []string // pairs: every node
+	All    []string // pairs: every node; exactly: those that live
 	Node   string   // gone, broadcast
 }
 
@@ -129,6 +130,9 @@ func startScaleHost(ctx context.Context, secret, overlay string, processes int, 
 	h := &scaleHost{names: names, cmd: exec.CommandContext(ctx, self, scaleCommand)}
 	part := (4*runtime.NumCPU() + processes - 1) / processes // of many one or two work at a time
 	h.cmd.Env = append(os.Environ(), envSecret+"="+secret, envPlace+"="+overlay, fmt.Sprintf("GOMAXPROCS=%d", part))
+	if free := freeMemory(); free > 0 { // garbage is not what is to end a run
+		h.cmd.Env = append(h.cmd.Env, fmt.Sprintf("GOMEMLIMIT=%d", free/2/int64(processes)))
+	}
 	h.cmd.Stderr = errw
 	detach(h.cmd)
 	if h.in, err = h.cmd.StdinPipe(); err != nil {
@@ -140,6 +144,18 @@ func startScaleHost(ctx context.Context, secret, overlay string, processes int, 
 	}
 	h.out = json.NewDecoder(bufio.NewReader(out))
 	return h, h.cmd.Start()
+}
+
+// freeMemory returns how much memory may be taken, in bytes; 0 if that is not known.
+func freeMemory() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	_, line, _ := strings.Cut(string(b), "\nMemAvailable:")
+	var kib int64
+	_, _ = fmt.Sscan(line, &kib)
+	return kib << 10
 }
 
 // scale is a run.
@@ -407,7 +423,11 @@ func (s *scale) kill(part float64) error {
 	}
 	left -= s.rep.MassKilled
 	began = time.Now()
-	if _, err := s.all(scaleOrder{Do: "exactly", Count: left}); err != nil {
+	var live []string
+	for _, h := range s.hosts {
+		live = append(live, h.names...)
+	}
+	if _, err := s.all(scaleOrder{Do: "exactly", Count: left, All: live}); err != nil {
 		return err
 	}
 	s.rep.MassExactS = time.Since(began).Seconds()

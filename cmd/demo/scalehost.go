@@ -11,6 +11,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,7 +150,7 @@ func (s *scaleNodes) do(ctx context.Context, o scaleOrder) (a scaleAnswer, err e
 		})
 	case "exactly":
 		err = s.each(func(n *scaleNode) error {
-			return until(ctx, func() error {
+			return n.exactly(ctx, func() error {
 				if k := n.Health().Members; k != o.Count { // far cheaper than the list
 					return fmt.Errorf("%s knows %d members, not %d", n.name, k, o.Count)
 				}
@@ -158,7 +160,7 @@ func (s *scaleNodes) do(ctx context.Context, o scaleOrder) (a scaleAnswer, err e
 					}
 				}
 				return nil
-			})
+			}, o.All)
 		})
 	case "gone":
 		err = s.each(func(n *scaleNode) error {
@@ -202,6 +204,23 @@ func (s *scaleNodes) do(ctx context.Context, o scaleOrder) (a scaleAnswer, err e
 		err = fmt.Errorf("unknown order %q", o.Do)
 	}
 	return a, err
+}
+
+// exactly waits for a condition on the members that a node knows. The error names
+// those of whom it is wrong.
+func (n *scaleNode) exactly(ctx context.Context, missing func() error, all []string) error {
+	err := until(ctx, missing)
+	if err == nil {
+		return nil
+	}
+	var wrong []string
+	for _, m := range n.Members() {
+		lives := slices.Contains(all, m.Name)
+		if knows := m.Status != maquis.Down && m.Status != maquis.Left; knows != lives || m.Status == maquis.Suspect {
+			wrong = append(wrong, fmt.Sprintf("%s is %v there", m.Name, m.Status))
+		}
+	}
+	return fmt.Errorf("%w: %s", err, strings.Join(wrong[:min(len(wrong), 5)], ", "))
 }
 
 // until waits for a condition. It looks seldom, since a process has many nodes
