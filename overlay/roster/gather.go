@@ -3,6 +3,7 @@ package roster
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/maquis-go/maquis/overlay"
 )
@@ -105,16 +106,22 @@ func (m *Machine) upward() (to overlay.Peer, broken bool) {
 
 // collect has what we hold of a member brought on, or told.
 func (m *Machine) collect(name string, out *overlay.Effects) {
+	pause := m.cfg.Grace / tellParts
+	if to, _ := m.upward(); to.Name != "" {
+		pause = m.cfg.Grace / bringParts
+	}
+	if m.gather.last == 0 || m.now.Sub(m.gather.last) > pause {
+		pause = 0
+	}
+	m.add(name, pause, false, out)
+}
+
+// add adds a member to what is brought on, or told: all of it some time after the first,
+// or, if that waits for a way, when one is heard.
+func (m *Machine) add(name string, after time.Duration, waits bool, out *overlay.Effects) {
 	if len(m.gather.names) == 0 {
-		pause := m.cfg.Grace / tellParts
-		if to, _ := m.upward(); to.Name != "" {
-			pause = m.cfg.Grace / bringParts
-		}
-		if m.gather.last == 0 || m.now.Sub(m.gather.last) > pause {
-			pause = 0
-		}
-		m.gather.since, m.gather.waits = m.now, false
-		out.SetTimer(overlay.Timer{Kind: timerGather}, pause)
+		m.gather.since, m.gather.waits = m.now, waits
+		out.SetTimer(overlay.Timer{Kind: timerGather}, after)
 	}
 	m.gather.names[name] = true
 }
@@ -130,7 +137,7 @@ func (m *Machine) onGather(out *overlay.Effects) {
 	}
 	m.gather.last = max(m.now, 1)
 	names := slices.Sorted(maps.Keys(m.gather.names))
-	if to.Name == "" {
+	if to.Name == "" || m.gather.waits {
 		m.say(names, out)
 		return
 	}
@@ -145,12 +152,14 @@ func (m *Machine) onGather(out *overlay.Effects) {
 }
 
 // comesBack has a suspicion that comes back from whom it was brought to, whose way leads
-// here by now, go on the way that was heard since.
+// here by now, go on the way that was heard since, or wait for it.
 func (m *Machine) comesBack(name string, from overlay.Peer, out *overlay.Effects) {
 	if !m.rising || !m.gather.to.Same(from) {
 		return
 	}
-	if to, _ := m.upward(); !to.Same(from) {
+	if to, _ := m.upward(); to.Same(from) {
+		m.add(name, m.cfg.Grace, true, out)
+	} else {
 		m.collect(name, out)
 	}
 }
