@@ -2,9 +2,9 @@ package channelmgr
 
 import (
 	"fmt"
-	"github.com/maquis-go/maquis/overlay"
 
 	"github.com/maquis-go/maquis/channelmgr/frame"
+	"github.com/maquis-go/maquis/overlay"
 )
 
 // Debug describes the flows of which something is not confirmed.
