@@ -57,8 +57,6 @@ type Machine struct {
 	gather   gathering
 	rising   bool         // what is being taken is to be brought on
 	compared overlay.Time // when a neighbor was last told how our roster differs
-	edits    uint64       // of the table, until the last event
-	edited   overlay.Time // when there was one
 	spoken   overlay.Time // when news of others were last told
 	probing  overlay.Time // when timerProbe fires; 0: it is not set
 	fallen   int          // members that went down since the last call
@@ -139,9 +137,6 @@ func (m *Machine) Lookup(name string) (Member, bool) {
 
 // Step implements overlay.Machine.
 func (m *Machine) Step(now overlay.Time, ev overlay.Event, out *overlay.Effects) {
-	if m.edits != m.table.edits { // by the event before
-		m.edits, m.edited = m.table.edits, m.now
-	}
 	m.now = now
 	switch ev := ev.(type) {
 	case overlay.Start:

@@ -70,8 +70,8 @@ func (m *Machine) onDigest(from overlay.Peer, d *messages.RosterDigest, out *ove
 	root, sums := m.digest()
 	switch {
 	case len(d.GetBuckets()) == 0 && d.GetRoot() != root:
-		if m.cfg.Tree && m.compared != 0 && m.now.Sub(m.compared) < m.pause() {
-			return // while many join, or go, all rosters differ, and the tree brings what is new
+		if m.cfg.Tree && m.compared != 0 && m.now.Sub(m.compared) < m.cfg.Grace {
+			return // while many join all rosters differ, and the tree brings what is new
 		}
 		m.compared = max(m.now, 1)
 		out.Send(from, &messages.RosterDigest{Root: root, Buckets: sums})
@@ -84,15 +84,6 @@ func (m *Machine) onDigest(from overlay.Peer, d *messages.RosterDigest, out *ove
 		}
 		m.summarize(from, differ, out)
 	}
-}
-
-// pause is how long there is at least between two comparisons with neighbors: longer
-// while news come.
-func (m *Machine) pause() time.Duration {
-	if m.now.Sub(m.edited) < m.cfg.Grace {
-		return max(m.cfg.Sync, m.cfg.Grace)
-	}
-	return m.cfg.Grace
 }
 
 // dump sends everything to a joining node.

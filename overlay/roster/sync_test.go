@@ -75,46 +75,6 @@ func TestEqualRostersCostOneDigest(t *testing.T) {
 	}
 }
 
-// TestComparedSeldomWhileNewsCome: with a tree a node compares rosters that differ once
-// in Grace at most, and while its own changes once in Sync.
-func TestComparedSeldomWhileNewsCome(t *testing.T) {
-	a := newOne(t, "a", memberOf("bb", StatusAlive))
-	a.cfg.Tree = true
-	a.now = overlay.Time(time.Hour)
-	asked := func(after time.Duration, news string) bool {
-		a.now = a.now.Add(after)
-		if news != "" {
-			r := recordOf(peerOf(news))
-			a.hear("bb", &messages.RosterUpdate{Records: [][]byte{r.encode()}})
-		}
-		a.take()
-		a.step(overlay.Received{From: peerOf("bb"), Msg: &messages.RosterDigest{Root: 1}})
-		return slices.ContainsFunc(a.take(), func(e overlay.Effect) bool {
-			d, ok := e.Msg.(*messages.RosterDigest)
-			return ok && len(d.GetBuckets()) > 0
-		})
-	}
-	grace, moment := a.cfg.Grace, time.Millisecond
-	for i, c := range []struct {
-		after time.Duration
-		news  string
-		want  bool
-	}{
-		{0, "", true},
-		{grace - moment, "", false},
-		{moment, "", true},
-		{grace, "ccc", false},
-		{grace - moment, "", false},
-		{moment, "", true},
-		{grace, "dddd", false},
-		{a.cfg.Sync - grace, "eeeee", true},
-	} {
-		if got := asked(c.after, c.news); got != c.want {
-			t.Fatalf("%d: compared: %v", i, got)
-		}
-	}
-}
-
 // TestNobodyHearsOfTheDead: a joining node is told of tombstones, and its
 // application of nobody who was gone before.
 func TestNobodyHearsOfTheDead(t *testing.T) {

@@ -19,7 +19,6 @@ type table struct {
 	tombs  int      // entries that are down or left
 	doubts int      // entries that are suspect
 	sums   [buckets]uint64
-	edits  uint64 // how often sums have changed
 }
 
 func byName(e *entry, name string) int { return cmp.Compare(e.rec.Peer.Name, name) }
@@ -35,7 +34,6 @@ func (t *table) put(e *entry) {
 	e.bucket = uint8(bucketOf(name))
 	e.hash = hashOf(name, e.state())
 	t.sums[e.bucket] += e.hash
-	t.edits++
 	t.count(e, 1)
 }
 
@@ -57,7 +55,6 @@ func (t *table) remove(e *entry) {
 		t.order = slices.Delete(t.order, i, i+1)
 	}
 	t.sums[e.bucket] -= e.hash
-	t.edits++
 	t.count(e, -1)
 }
 
@@ -66,11 +63,9 @@ func (t *table) change(e *entry, rec *Record, s Status) {
 	t.count(e, -1)
 	e.rec, e.status = rec, s
 	t.count(e, 1)
-	if hash := hashOf(rec.Peer.Name, e.state()); hash != e.hash {
-		t.sums[e.bucket] += hash - e.hash
-		e.hash = hash
-		t.edits++
-	}
+	t.sums[e.bucket] -= e.hash
+	e.hash = hashOf(rec.Peer.Name, e.state())
+	t.sums[e.bucket] += e.hash
 }
 
 // link says whether an overlay has a link to the entry's owner.
