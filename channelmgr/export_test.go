@@ -2,8 +2,10 @@ package channelmgr
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/maquis-go/maquis/channelmgr/frame"
+	"github.com/maquis-go/maquis/messages"
 	"github.com/maquis-go/maquis/overlay"
 )
 
@@ -25,6 +27,38 @@ func (s *Session) Debug() (out string) {
 
 // Report takes a report as if the peer had made it.
 func (s *Session) Report(channel string, slot uint8, u frame.FlowUpdate) { s.update(channel, slot, u) }
+
+// FailUnattached ends the data link of an index before it is given its pipe, as far
+// as the pipe can tell: what ends it may be quicker.
+func (s *Session) FailUnattached(index uint8) {
+	l, p := s.linkAt(false, index), s.pipeAt(index)
+	l.fail(messages.ReasonReset, nil)
+	for gone := false; !gone; runtime.Gosched() {
+		p.mu.Lock()
+		gone = p.link != l
+		p.mu.Unlock()
+	}
+	p.attach(l)
+}
+
+// DialFor sends for the first time while a dial of the data link of an index is in
+// progress; it brings a link that ends at once, of which the manager hears first.
+func (s *Session) DialFor(index uint8, send func()) {
+	_, _ = s.outbound(DataChannel)
+	p := s.pipeAt(index)
+	p.mu.Lock()
+	p.dialing = 1
+	p.mu.Unlock()
+	send()
+	s.r.tell(&messages.LinkEnded{Peer: nodeRef(s.peer), Index: uint32(index), Reason: string(messages.ReasonReset)})
+	s.r.tell(&messages.LinkEstablished{Peer: nodeRef(s.peer), Index: uint32(index)})
+}
+
+func (s *Session) pipeAt(index uint8) *pipe {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pipes[index]
+}
 
 // PassOnRelayed queues a frame to be passed on, as if the link to the peer had
 // just become a circuit. It returns a function that tells how many bytes wait.

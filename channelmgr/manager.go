@@ -213,7 +213,9 @@ func (m *manager) onEstablished(msg *messages.LinkEstablished) {
 	l := m.r.links[msg.GetLink()]
 	m.r.mu.Unlock()
 	if s := m.r.lifeSession(lifeOf(peerOf(msg.GetPeer()))); s != nil && !msg.GetControl() && !msg.GetInbound() {
-		s.dialed(uint8(msg.GetIndex()))
+		if s.dialed(uint8(msg.GetIndex())) { // the link is gone again
+			m.onOpenLink(s.peer, uint8(msg.GetIndex()))
+		}
 	}
 	if l != nil && !l.started.Load() {
 		m.established(l)
@@ -429,16 +431,19 @@ func (m *manager) reopen(s *Session) {
 	}
 }
 
-// dialed: a dial of a data link has ended.
-func (s *Session) dialed(index uint8) {
+// dialed: a dial of a data link has ended. It reports whether something waits for
+// a link all the same.
+func (s *Session) dialed(index uint8) (waits bool) {
 	s.mu.Lock()
 	p := s.pipes[index]
 	s.mu.Unlock()
-	if p != nil {
-		p.mu.Lock()
-		p.dialing = 0
-		p.mu.Unlock()
+	if p == nil {
+		return false
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialing = 0
+	return p.link == nil && p.ended == "" && !p.empty()
 }
 
 // dataFailed tries again after a while that grows with the failures.

@@ -280,17 +280,18 @@ func (p *pipe) write(l *link) {
 	}
 }
 
-// attach makes l the carrier. Flows that had another carrier before begin
-// anew on it: what was written and not confirmed is abandoned, what is queued
-// follows in order.
-func (p *pipe) attach(l *link) bool {
+// attach makes l the carrier, unless it has failed: then detach may have been
+// called already, and nobody would take it away. Flows that had another carrier
+// before begin anew on it: what was written and not confirmed is abandoned, what is
+// queued follows in order.
+func (p *pipe) attach(l *link) {
 	p.mu.Lock()
 	if l.dialed {
 		p.dialing = 0
 	}
-	if p.ended != "" {
+	if p.ended != "" || l.failed.Load() {
 		p.mu.Unlock()
-		return false
+		return
 	}
 	if p.link != l {
 		p.link, p.busy, p.opening = l, nil, false
@@ -306,10 +307,9 @@ func (p *pipe) attach(l *link) bool {
 	// write on the link.
 	if p.empty() && (!l.dialed || len(p.defs) == 0) {
 		p.mu.Unlock()
-		return true
+		return
 	}
 	p.kick(false)
-	return true
 }
 
 // greeting is how a data link begins: with the number of our session.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/maquis-go/maquis/channelmgr"
 	"github.com/maquis-go/maquis/channelmgr/handshake"
@@ -46,4 +47,32 @@ func TestARefusedTwinIsDialedAgain(t *testing.T) {
 			require.Less(t, dials.Load(), int64(12), "with pauses that grow")
 		})
 	}
+}
+
+// A data link that ends while it is made leaves its place to another: what is sent
+// then arrives.
+func TestALinkThatEndsAtOnce(t *testing.T) {
+	run := func(name string, f func(s *channelmgr.Session, send, arrived func())) {
+		t.Run(name, func(t *testing.T) {
+			m := transport.NewMemory()
+			a, b := start(t, "a", m, handshake.ModeInsecure), start(t, "b", m, handshake.ModeInsecure)
+			s, sent := a.connect(b), 0
+			send := func() {
+				sent++
+				require.NoError(t, s.Send(&channelmgr.Outgoing{Target: "x", Msg: wrapperspb.String("m")}))
+			}
+			arrived := func() {
+				require.Eventually(t, func() bool { return b.count() == sent }, 20*time.Second, time.Millisecond)
+			}
+			f(s, send, arrived)
+			arrived()
+		})
+	}
+	run("before it is given its pipe", func(s *channelmgr.Session, send, arrived func()) {
+		send()
+		arrived()
+		s.FailUnattached(0)
+		send()
+	})
+	run("before its dial is reported", func(s *channelmgr.Session, send, _ func()) { s.DialFor(0, send) })
 }
