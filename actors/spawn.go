@@ -16,19 +16,97 @@ import (
 	"github.com/maquis-go/maquis/overlay"
 )
 
-// spawns are the requests to spawn elsewhere that wait for their answer.
+// spawns are the requests to spawn elsewhere that wait for their answer, and the
+// last answers to those of others.
 type spawns struct {
-	mu   sync.Mutex
-	next uint64
-	m    map[uint64]*spawnWait
+	mu    sync.Mutex
+	next  uint64
+	m     map[uint64]*spawnWait
+	done  map[spawnKey]*messages.SpawnReply
+	order [maxSpawned]spawnKey // of done, as a ring
+	at    int
 }
 
 type spawnWait struct {
 	life   watch.Life
+	linked chan struct{} // the session has come up again; has room for one
 	result chan *messages.SpawnReply
 }
 
-func (s *spawns) init() { s.m = make(map[uint64]*spawnWait) }
+// spawnKey names a request of another node.
+type spawnKey struct {
+	life watch.Life
+	id   uint64
+}
+
+// Bounds of spawning elsewhere, our choice.
+const (
+	maxSpawned = 1024        // answers that are remembered
+	spawnRetry = time.Second // until a link is tried for anew
+)
+
+func (s *spawns) init() {
+	s.m, s.done = make(map[uint64]*spawnWait), make(map[spawnKey]*messages.SpawnReply)
+}
+
+// open notes a request to a life of a node.
+func (s *spawns) open(p overlay.Peer) (uint64, *spawnWait) {
+	w := &spawnWait{life: lifeOf(p), linked: make(chan struct{}, 1), result: make(chan *messages.SpawnReply, 1)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next++
+	s.m[s.next] = w
+	return s.next, w
+}
+
+func (s *spawns) end(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.m, id)
+}
+
+// linked: the session with a peer has come up; what was sent before, and its answer,
+// may be lost.
+func (s *spawns) linked(p overlay.Peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.m {
+		if w.life == lifeOf(p) {
+			select {
+			case w.linked <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// answered takes an answer.
+func (s *spawns) answered(p overlay.Peer, m *messages.SpawnReply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.m[m.GetId()]; w != nil && w.life == lifeOf(p) {
+		delete(s.m, m.GetId())
+		w.result <- m
+	}
+}
+
+// once returns the answer to a request, which is fulfilled once, however often it
+// comes.
+func (s *spawns) once(k spawnKey, spawn func() *messages.SpawnReply) *messages.SpawnReply {
+	s.mu.Lock()
+	reply := s.done[k]
+	s.mu.Unlock()
+	if reply != nil {
+		return reply
+	}
+	reply = spawn()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.done, s.order[s.at])
+	s.order[s.at], s.done[k] = k, reply
+	s.at = (s.at + 1) % maxSpawned
+	return reply
+}
 
 // gone ends the requests to a life that is over.
 func (s *spawns) gone(p overlay.Peer) {
@@ -55,7 +133,10 @@ func (d *Distribution) Register(kind string, props *actor.Props) error {
 	return d.service.SetKinds(kinds)
 }
 
-// Spawn spawns an actor of a kind on a node, which must have registered it.
+// Spawn spawns an actor of a kind on a node, which must have registered it. It waits
+// for a link to the node and for the answer until ctx ends (for DefaultCallTimeout if
+// it has no deadline). The actor is spawned once at most, whatever links break; if it
+// is not known whether it was, the error wraps ErrUnconfirmed.
 func (d *Distribution) Spawn(ctx context.Context, node, kind string) (*actor.PID, error) {
 	return d.SpawnNamed(ctx, node, "", kind)
 }
@@ -64,69 +145,80 @@ func (d *Distribution) Spawn(ctx context.Context, node, kind string) (*actor.PID
 // ErrNameExists and the PID is that of the actor that has it.
 func (d *Distribution) SpawnNamed(ctx context.Context, node, name, kind string) (*actor.PID, error) {
 	if node == d.registry.Self().Name {
-		id, problem, detail := d.spawnHere(name, kind)
-		return d.spawned(node, d.address, id, problem, detail)
+		return d.spawned(node, d.address, d.spawnHere(name, kind))
 	}
 	p := d.process(node)
 	s, why := p.session()
 	if s == nil {
 		return nil, nodeError(node, why, nil)
 	}
-	w := &spawnWait{life: lifeOf(s.Peer()), result: make(chan *messages.SpawnReply, 1)}
-	d.spawns.mu.Lock()
-	d.spawns.next++
-	id := d.spawns.next
-	d.spawns.m[id] = w
-	d.spawns.mu.Unlock()
-	defer func() {
-		d.spawns.mu.Lock()
-		delete(d.spawns.m, id)
-		d.spawns.mu.Unlock()
-	}()
-	if err := s.SendControl(&messages.SpawnRequest{Id: id, Kind: kind, Name: name}); err != nil {
-		return nil, nodeError(node, reasonOf(err), err)
+	id, w := d.spawns.open(s.Peer())
+	defer d.spawns.end(id)
+	if _, ok := ctx.Deadline(); !ok {
+		c, cancel := context.WithTimeout(ctx, DefaultCallTimeout)
+		defer cancel()
+		ctx = c
 	}
-	timer := time.NewTimer(DefaultCallTimeout)
-	defer timer.Stop()
-	select {
-	case r := <-w.result:
-		if r == nil {
-			return nil, nodeError(node, messages.ReasonNodeDown, nil)
+	retry := time.NewTicker(spawnRetry)
+	defer retry.Stop()
+	req := &messages.SpawnRequest{Id: id, Kind: kind, Name: name}
+	for sent := false; ; {
+		err := s.SendControl(req)
+		switch {
+		case err == nil:
+			sent = true
+		case reasonOf(err) != messages.ReasonUnreachable:
+			return nil, nodeError(node, reasonOf(err), err)
+		default:
+			s.Open()
 		}
-		return d.spawned(node, channelmgr.PIDAddress(s.Peer()), r.GetActor(), r.GetError(), r.GetDetail())
-	case <-timer.C:
-		return nil, &NodeError{Node: node, Reason: messages.ReasonTimeout, Err: fmt.Errorf("%w: spawning a %q", ErrUnconfirmed, kind)}
-	case <-ctx.Done():
-		return nil, &NodeError{Node: node, Reason: messages.ReasonTimeout, Err: fmt.Errorf("%w: spawning a %q: %w", ErrUnconfirmed, kind, ctx.Err())}
+		again := retry.C
+		if err == nil {
+			again = nil
+		}
+		select {
+		case <-w.linked:
+		case <-again:
+		case r := <-w.result:
+			if r == nil {
+				return nil, nodeError(node, messages.ReasonNodeDown, nil)
+			}
+			return d.spawned(node, channelmgr.PIDAddress(s.Peer()), r)
+		case <-ctx.Done():
+			if !sent {
+				return nil, nodeError(node, reasonOf(err), err)
+			}
+			return nil, &NodeError{Node: node, Reason: messages.ReasonTimeout, Err: fmt.Errorf("%w: spawning a %q: %w", ErrUnconfirmed, kind, ctx.Err())}
+		}
 	}
 }
 
-func (d *Distribution) spawned(node, address, id, problem, detail string) (*actor.PID, error) {
+func (d *Distribution) spawned(node, address string, r *messages.SpawnReply) (*actor.PID, error) {
 	var pid *actor.PID
-	if id != "" {
+	if id := r.GetActor(); id != "" {
 		pid = &actor.PID{Address: address, Id: id}
 	}
-	switch problem {
+	switch r.GetError() {
 	case "":
 		return pid, nil
 	case "unknown_kind":
-		return nil, fmt.Errorf("%w: node %q does not spawn %s; it must call Register or WithKind", ErrUnknownKind, node, detail)
+		return nil, fmt.Errorf("%w: node %q does not spawn %s; it must call Register or WithKind", ErrUnknownKind, node, r.GetDetail())
 	case "name_exists":
-		return pid, fmt.Errorf("maquis: spawning on node %q: %w: %s", node, ErrNameExists, detail)
+		return pid, fmt.Errorf("maquis: spawning on node %q: %w: %s", node, ErrNameExists, r.GetDetail())
 	}
-	return nil, &NodeError{Node: node, Reason: messages.ReasonInternal, Err: errors.New("spawning failed: " + detail)}
+	return nil, &NodeError{Node: node, Reason: messages.ReasonInternal, Err: errors.New("spawning failed: " + r.GetDetail())}
 }
 
 // spawnHere spawns for another node. The id has the prefix of remotely spawned
 // actors, so that it cannot take the place of a local one.
-func (d *Distribution) spawnHere(name, kind string) (id, problem, detail string) {
+func (d *Distribution) spawnHere(name, kind string) (reply *messages.SpawnReply) {
 	v, ok := d.kinds.Load(kind)
 	if !ok {
-		return "", "unknown_kind", fmt.Sprintf("%q", kind)
+		return &messages.SpawnReply{Error: "unknown_kind", Detail: fmt.Sprintf("%q", kind)}
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			id, problem, detail = "", "internal", fmt.Sprint(r)
+			reply = &messages.SpawnReply{Error: "internal", Detail: fmt.Sprint(r)}
 		}
 	}()
 	if name == "" {
@@ -135,11 +227,11 @@ func (d *Distribution) spawnHere(name, kind string) (id, problem, detail string)
 	pid, err := d.root.SpawnNamed(v.(*actor.Props), "remote/"+name)
 	switch {
 	case errors.Is(err, actor.ErrNameExists):
-		return "remote/" + name, "name_exists", name
+		return &messages.SpawnReply{Actor: "remote/" + name, Error: "name_exists", Detail: name}
 	case err != nil:
-		return "", "internal", err.Error()
+		return &messages.SpawnReply{Error: "internal", Detail: err.Error()}
 	}
-	return pid.Id, "", ""
+	return &messages.SpawnReply{Actor: pid.Id}
 }
 
 // runtime is the actor that serves other nodes' runtimes.
@@ -185,16 +277,13 @@ func (r *runtime) onControl(in *messages.ControlInbound) {
 	}
 	switch m := msg.(type) {
 	case *messages.SpawnRequest:
-		id, problem, detail := r.d.spawnHere(m.GetName(), m.GetKind())
-		_ = s.SendControl(&messages.SpawnReply{Id: m.GetId(), Actor: id, Error: problem, Detail: detail})
+		_ = s.SendControl(r.d.spawns.once(spawnKey{lifeOf(s.Peer()), m.GetId()}, func() *messages.SpawnReply {
+			reply := r.d.spawnHere(m.GetName(), m.GetKind())
+			reply.Id = m.GetId()
+			return reply
+		}))
 	case *messages.SpawnReply:
-		r.d.spawns.mu.Lock()
-		w := r.d.spawns.m[m.GetId()]
-		if w != nil && w.life == lifeOf(s.Peer()) {
-			delete(r.d.spawns.m, m.GetId())
-			w.result <- m
-		}
-		r.d.spawns.mu.Unlock()
+		r.d.spawns.answered(s.Peer(), m)
 	case *messages.ChannelDigest, *messages.ChannelNews:
 		r.d.onChannels(s, m)
 	case *messages.PlumLift:

@@ -288,6 +288,7 @@ func (d *Distribution) fail(err error) {
 // linked: a link to a peer is up.
 func (d *Distribution) linked(p overlay.Peer) {
 	d.watches.linked(p)
+	d.spawns.linked(p)
 	d.groups.tell(groupLinked{p.Name})
 	d.compareChannels(p)
 }

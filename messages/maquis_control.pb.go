@@ -1214,7 +1214,9 @@ func (x *SetTagsOrder) GetTags() map[string]string {
 	return nil
 }
 
-// SpawnRequest asks another node's runtime for an actor of a registered kind.
+// SpawnRequest asks another node's runtime for an actor of a registered kind. It
+// comes again, with the same id, when the link on which it came has been replaced:
+// it is fulfilled once, and answered each time.
 type SpawnRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
