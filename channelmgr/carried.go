@@ -30,15 +30,21 @@ func (s *Session) tellChannels(why messages.Reason) {
 	}
 	s.telling.Lock()
 	defer s.telling.Unlock()
-	now := make(map[string]bool)
+	var now map[string]bool
 	for _, p := range s.allPipes() {
 		p.mu.Lock()
 		for _, ln := range p.lanes {
-			if p.link != nil && ln.stats != nil && ln.sent > 0 {
+			if p.link != nil && ln.stats != nil && ln.sent > 0 && !now[ln.spec.Name] {
+				if now == nil {
+					now = make(map[string]bool)
+				}
 				now[ln.spec.Name] = true
 			}
 		}
 		p.mu.Unlock()
+	}
+	if maps.Equal(now, s.told) {
+		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.told)) {
 		if !now[name] {

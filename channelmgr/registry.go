@@ -480,7 +480,7 @@ func (r *Registry) Drain(ctx context.Context) error {
 	for {
 		idle := true
 		for _, s := range r.allSessions() {
-			for _, p := range append(s.allPipes(), s.ctl) {
+			for _, p := range append(slices.Clip(s.allPipes()), s.ctl) {
 				p.mu.Lock()
 				if p.link != nil && (p.busy != nil || !p.settled()) {
 					idle = false

@@ -1,6 +1,7 @@
 package channelmgr
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -42,6 +43,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	pipes   map[uint8]*pipe
+	sorted  []*pipe         // those, by index; replaced, never changed
 	links   map[uint8]*link // data links by index
 	control *link
 	behind  *link // a control link that is gone, if not all that came on it and before it has been taken
@@ -280,6 +282,7 @@ func (s *Session) pipe(index uint8) *pipe {
 			s.pipes = make(map[uint8]*pipe)
 		}
 		s.pipes[index] = p
+		s.sorted = slices.SortedFunc(maps.Values(s.pipes), func(p, q *pipe) int { return cmp.Compare(p.index, q.index) })
 		if l := s.links[index]; l != nil && !l.leaving.Load() && !l.shy.Load() {
 			p.link, p.carried = l, true
 			p.defs = p.greeting()
@@ -354,28 +357,29 @@ func (s *Session) Kept() (n int) {
 	return n
 }
 
-// allPipes returns the data pipes.
+// allPipes returns the data pipes, by index. The list must not be changed.
 func (s *Session) allPipes() []*pipe {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pipes := make([]*pipe, 0, len(s.pipes))
-	for _, i := range slices.Sorted(maps.Keys(s.pipes)) {
-		pipes = append(pipes, s.pipes[i])
-	}
-	return pipes
+	return s.sorted
 }
 
 // allLinks returns the control link, if any, and the data links.
 func (s *Session) allLinks() []*link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var links []*link
+	if s.control == nil && len(s.links) == 0 {
+		return nil
+	}
+	links := make([]*link, 0, 1+len(s.links))
 	if s.control != nil {
 		links = append(links, s.control)
 	}
-	for _, i := range slices.Sorted(maps.Keys(s.links)) {
-		links = append(links, s.links[i])
+	data := len(links)
+	for _, l := range s.links {
+		links = append(links, l)
 	}
+	slices.SortFunc(links[data:], func(a, b *link) int { return cmp.Compare(a.index, b.index) })
 	return links
 }
 
