@@ -15,7 +15,12 @@ func (m *Machine) onUpdate(from overlay.Peer, up *messages.RosterUpdate, out *ov
 	fresh := &messages.RosterUpdate{}
 	m.rising = up.GetRise() && !m.fromTree
 	defer func() { m.rising = false }()
+	var names []string // of the records in fresh
 	for _, b := range up.GetRecords() {
+		if e := m.table.holder(b); e != nil && e.status == StatusAlive {
+			m.heard(e.rec.Peer.Name)
+			continue
+		}
 		r, err := decodeRecord(b)
 		if err != nil {
 			out.Reject(from, messages.ReasonMalformed)
@@ -24,10 +29,11 @@ func (m *Machine) onUpdate(from overlay.Peer, up *messages.RosterUpdate, out *ov
 		m.heard(r.Peer.Name)
 		if m.takeRecord(from, r, out) {
 			fresh.Records = append(fresh.Records, b)
+			names = append(names, r.Peer.Name)
 		}
 	}
 	if len(fresh.Records) > 0 {
-		m.pass(fresh, from, out)
+		m.pass(fresh, names, from, out)
 	}
 	for _, c := range up.GetClaims() {
 		m.heard(c.GetName())

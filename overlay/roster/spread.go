@@ -31,18 +31,17 @@ func (m *Machine) spread(news *messages.RosterUpdate, but overlay.Peer, out *ove
 	}
 }
 
-// pass sends on what others told us, once: what it says is known then. A node
-// that is still joining, or is no member, relays nothing.
-func (m *Machine) pass(news *messages.RosterUpdate, from overlay.Peer, out *overlay.Effects) {
+// pass sends on what others told us, once: what it says is known then. names are
+// those of the records in it. A node that is still joining, or is no member, relays
+// nothing.
+func (m *Machine) pass(news *messages.RosterUpdate, names []string, from overlay.Peer, out *overlay.Effects) {
 	if !m.joined || m.taken.Name != "" || m.fromTree {
 		return
 	}
 	if m.cfg.Tree {
-		for _, b := range news.GetRecords() {
-			if r, err := decodeRecord(b); err == nil {
-				_, joining := m.dumps[overlay.Peer{Name: r.Peer.Name, Incarnation: r.Peer.Incarnation}]
-				m.later(r.Peer.Name, joining, out)
-			}
+		for _, name := range names {
+			_, joining := m.dumps[overlay.Peer{Name: name, Incarnation: m.table.get(name).rec.Peer.Incarnation}]
+			m.later(name, joining, out)
 		}
 		for _, c := range news.GetClaims() { // who made it has told the tree, too, or has us bring it on
 			m.bad(c.GetName(), m.rising, out)

@@ -1,10 +1,13 @@
 package roster
 
 import (
+	"bytes"
 	"cmp"
 	"hash/fnv"
 	"slices"
 	"strconv"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // buckets is the number of parts in which digests compare rosters.
@@ -24,6 +27,23 @@ type table struct {
 func byName(e *entry, name string) int { return cmp.Compare(e.rec.Peer.Name, name) }
 
 func (t *table) get(name string) *entry { return t.byName[name] }
+
+// holder returns the entry that holds the very record that b encodes, or nil: most
+// records that come have come before, and need not be decoded again.
+func (t *table) holder(b []byte) *entry {
+	num, typ, n := protowire.ConsumeTag(b)
+	if num != 1 || typ != protowire.BytesType || n < 0 {
+		return nil
+	}
+	name, n := protowire.ConsumeBytes(b[n:])
+	if n < 0 {
+		return nil
+	}
+	if e := t.byName[string(name)]; e != nil && bytes.Equal(e.rec.raw, b) {
+		return e
+	}
+	return nil
+}
 
 // put adds an entry whose name is not there yet.
 func (t *table) put(e *entry) {

@@ -44,7 +44,7 @@ func (m *Machine) takeSuspicion(from overlay.Peer, e *entry, c *messages.RosterC
 		m.comesBack(e.rec.Peer.Name, from, out)
 	default:
 		m.suspect(e, c.GetObservers(), c.GetVersion(), out)
-		m.pass(&messages.RosterUpdate{Claims: []*messages.RosterClaim{c}}, from, out)
+		m.pass(&messages.RosterUpdate{Claims: []*messages.RosterClaim{c}}, nil, from, out)
 	}
 }
 
@@ -68,7 +68,7 @@ func (m *Machine) takeVerdict(from overlay.Peer, e *entry, c *messages.RosterCla
 		e.verdict = c
 		if fresh {
 			m.suspect(e, c.GetObservers(), max(c.GetVersion(), e.rec.Version), out)
-			m.pass(news, from, out)
+			m.pass(news, nil, from, out)
 		}
 		return
 	}
