@@ -187,7 +187,7 @@ func (s *supervisor) spawn(c actor.Context, p Part) {
 			next(c, e)
 		}
 	})
-	if _, err := c.SpawnNamed(p.Props.Clone(wait, guard), p.Name); err != nil {
+	if _, err := c.SpawnNamed(p.Props.Clone(wait, guard, actor.WithDispatcher(newDeep())), p.Name); err != nil {
 		panic(fmt.Sprintf("spawning part %q: %v", p.Name, err))
 	}
 }
