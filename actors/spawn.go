@@ -23,7 +23,7 @@ type spawns struct {
 	next  uint64
 	m     map[uint64]*spawnWait
 	done  map[spawnKey]*messages.SpawnReply
-	order [maxSpawned]spawnKey // of done, as a ring
+	order []spawnKey // of done; once it is full, a ring whose oldest is at
 	at    int
 }
 
@@ -102,8 +102,13 @@ func (s *spawns) once(k spawnKey, spawn func() *messages.SpawnReply) *messages.S
 	reply = spawn()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.done[k] = reply
+	if len(s.order) < maxSpawned {
+		s.order = append(s.order, k)
+		return reply
+	}
 	delete(s.done, s.order[s.at])
-	s.order[s.at], s.done[k] = k, reply
+	s.order[s.at] = k
 	s.at = (s.at + 1) % maxSpawned
 	return reply
 }
