@@ -232,7 +232,7 @@ func until(ctx context.Context, missing func() error) error {
 			return nil
 		}
 		select {
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(250 * time.Millisecond):
 		case <-ctx.Done():
 			return err
 		}
