@@ -34,8 +34,9 @@ type gathering struct {
 	since overlay.Time    // when the first of them came
 	waits bool            // they wait for a way
 	last  overlay.Time    // when some were last brought on or told; 0: never
-	to    overlay.Peer    // to whom they were last brought on
 	way   guide
+
+	brought map[string]overlay.Peer // of what the tree has not brought back, to whom it was brought last
 }
 
 // guide is the way to who tells.
@@ -141,20 +142,20 @@ func (m *Machine) onGather(out *overlay.Effects) {
 		m.say(names, out)
 		return
 	}
-	m.gather.to = to
 	for _, news := range m.newsOf(names) {
 		news.Rise = true
 		out.Send(to, news)
 	}
 	for _, name := range names {
 		m.keep(name, bringBack*m.grace(), out)
+		m.gather.brought[name] = to
 	}
 }
 
 // comesBack has a suspicion that comes back from whom it was brought to, whose way leads
 // here by now, go on the way that was heard since, or wait for it.
 func (m *Machine) comesBack(name string, from overlay.Peer, out *overlay.Effects) {
-	if !m.rising || !m.gather.to.Same(from) {
+	if !m.rising || !m.gather.brought[name].Same(from) {
 		return
 	}
 	if to, _ := m.upward(); to.Same(from) {

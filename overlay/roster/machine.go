@@ -85,7 +85,7 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, self: cfg.Self, table: table{byName: make(map[string]*entry)}, asked: make(map[*entry][]string),
-		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer), untold: make(map[string]bool), spare: make(map[string]overlay.Time), gather: gathering{names: make(map[string]bool)},
+		contacts: make(map[string]*contact), visits: make(map[string]overlay.Peer), dumps: make(map[overlay.Peer]overlay.Time), ahead: make(map[string]overlay.Peer), probed: make(map[string]overlay.Peer), untold: make(map[string]bool), spare: make(map[string]overlay.Time), gather: gathering{names: make(map[string]bool), brought: make(map[string]overlay.Peer)},
 	}
 	m.self.raw = m.self.encode()
 	for _, k := range cfg.Seed {

@@ -185,6 +185,7 @@ func (m *Machine) untell(name string) {
 	delete(m.untold, name)
 	delete(m.spare, name)
 	delete(m.gather.names, name)
+	delete(m.gather.brought, name)
 }
 
 // reach returns everyone to whom a link stands: neighbors by name, then those
