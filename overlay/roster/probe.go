@@ -44,7 +44,7 @@ func (m *Machine) probeSoon(out *overlay.Effects) {
 		return
 	}
 	gone, here := m.gone()
-	wait := m.cfg.Grace * time.Duration(max(1, here/(callers*max(gone, 1))))
+	wait := m.cfg.Grace / 2 * time.Duration(max(1, 2*(here/(callers*max(gone, 1)))))
 	if next := m.called.Add(m.cfg.Grace + m.cfg.Suspicion); m.called != 0 {
 		wait = max(wait, next.Sub(m.now))
 	}
