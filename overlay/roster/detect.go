@@ -144,24 +144,17 @@ func (m *Machine) onNeighborDown(ev overlay.NeighborDown, out *overlay.Effects) 
 		// At a time of its own: of all who lost it one is the first to accuse it,
 		// and the others, who hear of that in time, need not.
 		m.watch(e, stageGrace, m.jitter(m.grace()), out)
-		if m.cfg.Partial && broke(ev.Reason) {
-			m.summon(e.rec.Peer, out) // nobody may listen there any more; see missed
-		}
 	case e.stage == stageGrace && (ev.Reason == messages.ReasonRefused || ev.Reason == messages.ReasonWrongName):
 		m.ask(e, out) // nobody listens there any more, or somebody else does
 	}
-}
-
-// broke reports whether a link ended without a word.
-func broke(why messages.Reason) bool {
-	return why == messages.ReasonReset || why == messages.ReasonSilent
 }
 
 // parted: a session broke that we held with a member. On partial views one that has
 // not found its neighbors yet, or lost them, is missed by nobody else.
 func (m *Machine) parted(ev overlay.LinkDown, out *overlay.Effects) {
 	e := m.table.get(ev.Peer.Name)
-	if m.cfg.Partial && broke(ev.Reason) && !m.leaving && e != nil && e.rec.Peer.Same(ev.Peer) && !e.neighbor && e.status == StatusAlive && e.stage == stageFine {
+	broke := ev.Reason == messages.ReasonReset || ev.Reason == messages.ReasonSilent
+	if m.cfg.Partial && broke && !m.leaving && e != nil && e.rec.Peer.Same(ev.Peer) && !e.neighbor && e.status == StatusAlive && e.stage == stageFine {
 		m.watch(e, stageGrace, m.jitter(m.grace()), out)
 	}
 }

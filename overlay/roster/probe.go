@@ -23,10 +23,6 @@ const maxProbes = 8
 // so many, for others to be called before anyone is down. Our choice.
 const manySuspects = 32
 
-// refusedPart is the part of Grace that a member has, of which only the host answers.
-// Our choice: of several who lost it one is the first to accuse it, as with Grace.
-const refusedPart = 4
-
 // callers is how many nodes call another within the time of Grace for one that
 // is down, in a large cluster. Our choice.
 const callers = 64
@@ -135,8 +131,6 @@ func (m *Machine) missed(ev overlay.LinkDown, out *overlay.Effects) bool {
 		if !m.mute() {
 			m.probe(1, out) // who came after it may have lost its only caller
 		}
-	case e.stage == stageGrace && ev.Reason == messages.ReasonRefused:
-		m.watch(e, stageGrace, m.jitter(m.grace()/refusedPart), out) // nobody listens there
 	case e.stage == stageAsking && len(m.asked[e]) == 0 && !m.mute():
 		m.accuse(e, out) // there was nobody else to ask
 	}
