@@ -56,6 +56,9 @@ func TestCallsAfterStarvation(t *testing.T) {
 	if probe == 0 {
 		t.Fatalf("nobody is to be called, though ccc is gone: %v", a.notices)
 	}
+	if half := a.cfg.Grace / 2; probe < half*3/4 || probe > half*5/4 {
+		t.Fatalf("others are called in %v, not in about %v", probe, half)
+	}
 	step(overlay.Resumed{Gap: time.Minute})
 	fire()
 	if len(called) > 0 || probe == 0 {
